@@ -1,0 +1,169 @@
+//! The ledger: reserves quotas before a request and settles them after it.
+//!
+//! Invariants, held by every store and asserted by one behaviour suite over both:
+//! - all quotas of a reservation are taken, or none (shadow quotas are taken when they can and never refuse);
+//! - a reservation is resolved at most once; the same id twice has one effect and one answer, for 30 minutes;
+//! - a settlement always writes, also below zero, also for a reservation this store has never seen;
+//! - an expired reservation is charged at the reserved amount; a late settlement replaces that charge;
+//! - windows start and end where [`rateguard_model::window`] says, and never slide by being hit.
+
+use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
+use rateguard_model::quota::Quota;
+use rateguard_model::window::Bounds;
+use std::future::Future;
+
+/// What a request wants to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserve {
+    pub id: RequestId,
+    pub workspace_id: WorkspaceId,
+    pub ttl_ms: u32,
+    pub quotas: Vec<Quota>,
+}
+
+/// The ledger's answer. `results` has one entry per quota, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    pub admitted: bool,
+    /// The store's clock when it decided.
+    pub now_ms: i64,
+    pub results: Vec<QuotaResult>,
+}
+
+/// Fields as in `QuotaResult` of limits.proto.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QuotaResult {
+    pub admitted: bool,
+    pub remaining: i64,
+    pub reset_ms: i64,
+    /// `None` when admitted or when the amount can never be admitted.
+    pub retry_after_ms: Option<i64>,
+    pub spent: i64,
+    pub reserved: i64,
+    pub window_start_ms: i64,
+}
+
+/// What a request really used. Stands alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    pub id: RequestId,
+    pub workspace_id: WorkspaceId,
+    pub reserved_at_ms: i64,
+    pub amounts: Vec<SettledAmount>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledAmount {
+    /// `amount` is what was held.
+    pub quota: Quota,
+    pub window_start_ms: i64,
+    /// 0..2^53; negative is invalid.
+    pub actual: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    Applied,
+    Duplicate,
+    /// The reservation had expired and was charged; the charge was replaced.
+    Replaced,
+    Invalid,
+    /// Renew only: no open reservation of that id.
+    Unknown,
+}
+
+/// A bucket to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketRef {
+    pub quota: Quota,
+}
+
+/// What a bucket of a windowed quota holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketStatus {
+    pub spent: i64,
+    pub reserved: i64,
+    pub window: Bounds,
+}
+
+/// A reservation that nobody resolved: charged in full, to be published with `usage_source = reserved`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    pub id: RequestId,
+    pub workspace_id: WorkspaceId,
+    pub expired_at_ms: i64,
+    /// (quota, version, partition, amount charged)
+    pub charges: Vec<(QuotaId, u32, String, i64)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The store cannot answer now: nothing is known to have been written.
+    #[error("the ledger's store is unavailable")]
+    Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The request can never be right.
+    #[error("invalid request: {0}")]
+    Invalid(&'static str),
+}
+
+/// The one seam with two sides. `now_ms` is the caller's clock; stores with a clock of their own decide by theirs.
+pub trait Ledger: Send + Sync + 'static {
+    fn reserve(&self, request: &Reserve, now_ms: i64) -> impl Future<Output = Result<Reserved, LedgerError>> + Send;
+
+    /// One answer per settlement, in order. May mix workspaces.
+    fn settle(
+        &self,
+        settlements: &[Settlement],
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<Resolution>, LedgerError>> + Send;
+
+    /// Moves the expiry of open reservations to `now + ttl_ms`.
+    fn renew(
+        &self,
+        reservations: &[(WorkspaceId, RequestId)],
+        ttl_ms: u32,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<Resolution>, LedgerError>> + Send;
+
+    /// Gives everything back, requests included (`actual` is ignored).
+    fn release(
+        &self,
+        releases: &[Settlement],
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<Resolution>, LedgerError>> + Send;
+
+    /// One answer per bucket, in order.
+    fn status(
+        &self,
+        workspace_id: WorkspaceId,
+        buckets: &[BucketRef],
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<BucketStatus>, LedgerError>> + Send;
+
+    /// Charges at most `max` expired reservations of a workspace and returns what awaits publishing, also from an
+    /// earlier sweep that was not confirmed.
+    fn sweep(
+        &self,
+        workspace_id: WorkspaceId,
+        max: usize,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<Expired>, LedgerError>> + Send;
+
+    /// The bus has these: forget them.
+    fn confirm_expired(
+        &self,
+        workspace_id: WorkspaceId,
+        ids: &[RequestId],
+    ) -> impl Future<Output = Result<(), LedgerError>> + Send;
+
+    /// Workspaces that may hold open or expired reservations.
+    fn open_workspaces(&self) -> impl Future<Output = Result<Vec<WorkspaceId>, LedgerError>> + Send;
+
+    /// Removes the buckets of a quota, of one partition or of all; answers how many.
+    fn reset(
+        &self,
+        workspace_id: WorkspaceId,
+        quota: QuotaId,
+        partition: Option<&str>,
+    ) -> impl Future<Output = Result<u32, LedgerError>> + Send;
+}
