@@ -1,1 +1,20 @@
-//! (skeleton)
+//! RateGuard's protobuf messages as Rust types, and their conversions to the model.
+//!
+//! The code under `src/gen` is generated from `proto/schema` by `tests/generated.rs`, which also fails when the two
+//! differ. Messages need nothing but prost and build for wasm32; clients and servers are behind the feature `grpc`.
+
+mod redacted;
+
+/// Package `rateguard.v1`.
+#[expect(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    reason = "generated code"
+)]
+pub mod v1 {
+    include!("gen/rateguard.v1.rs");
+}
+
+/// Descriptors of `rateguard.v1` as an encoded `google.protobuf.FileDescriptorSet`, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/rateguard.bin");
