@@ -1,0 +1,80 @@
+//! The secrets of the configuration, and the example values that production refuses.
+
+use super::{Environment, Reader};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// What development falls back to. Anybody can read it: production refuses it.
+pub const EXAMPLE_JWT_SECRET: &str = "example-jwt-secret-for-development-only";
+/// Base64 of 32 bytes that anybody can read.
+pub const EXAMPLE_ENCRYPTION_KEY: &str = "ZXhhbXBsZS1rZXktZm9yLWRldmVsb3BtZW50LW9ubHk=";
+
+const JWT_SECRET_BYTES_MIN: usize = 32;
+
+/// Text that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text itself; for use, never for logs.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn jwt_secret(&mut self, environment: Environment) -> Secret {
+        let secret = self.secret("JWT_SECRET", EXAMPLE_JWT_SECRET, environment);
+        if secret.len() < JWT_SECRET_BYTES_MIN {
+            self.problem(
+                "JWT_SECRET",
+                "is shorter than 32 bytes; make one with `openssl rand -base64 48`",
+            );
+        }
+        Secret::new(&secret)
+    }
+
+    pub(super) fn encryption_key(&mut self, environment: Environment) -> [u8; 32] {
+        let text = self.secret("ENCRYPTION_KEY", EXAMPLE_ENCRYPTION_KEY, environment);
+        let key = STANDARD
+            .decode(text.trim())
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        key.unwrap_or_else(|| {
+            self.problem(
+                "ENCRYPTION_KEY",
+                "is not base64 of 32 bytes; make one with `openssl rand -base64 32`",
+            );
+            [0; 32]
+        })
+    }
+
+    /// In development a missing secret is the example one; in production it is a problem, like the example itself.
+    fn secret(&mut self, variable: &'static str, example: &str, environment: Environment) -> String {
+        match (self.get(variable), environment) {
+            (None, Environment::Production) => {
+                self.problem(variable, "is missing; make one with `openssl rand -base64 32`");
+                example.to_owned()
+            }
+            (Some(value), Environment::Production) if value == example || value.contains("example") => {
+                self.problem(
+                    variable,
+                    "is the example value; make one with `openssl rand -base64 32`",
+                );
+                example.to_owned()
+            }
+            (None, Environment::Development) => example.to_owned(),
+            (Some(value), _) => value,
+        }
+    }
+}

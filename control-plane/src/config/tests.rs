@@ -1,0 +1,93 @@
+use super::*;
+
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables: Vec<(String, String)> = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Config::from_env(&|name| {
+        variables
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.clone())
+    })
+}
+
+fn production(extra: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    let mut variables = vec![
+        ("DATABASE_URL", "postgres://u:p@localhost/db"),
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("ENCRYPTION_KEY", KEY),
+    ];
+    for (name, value) in extra {
+        variables.retain(|(n, _)| n != name);
+        variables.push((name, value));
+    }
+    variables
+}
+
+#[test]
+fn production_is_the_default_and_accepts_good_secrets() {
+    let config = parse(&production(&[])).unwrap();
+    assert_eq!(config.environment, Environment::Production);
+    assert_eq!(config.listen_addr.to_string(), "127.0.0.1:3000");
+    assert_eq!(&config.encryption_key, b"0123456789abcdef0123456789abcdef");
+}
+
+#[test]
+fn production_refuses_missing_and_example_secrets_and_names_them_all() {
+    let error = parse(&[("DATABASE_URL", "postgres://u@localhost/db")]).unwrap_err();
+    let names: Vec<_> = error.0.iter().map(|p| p.variable).collect();
+    assert_eq!(names, ["JWT_SECRET", "ENCRYPTION_KEY"]);
+    for (name, example) in [
+        ("JWT_SECRET", EXAMPLE_JWT_SECRET),
+        ("ENCRYPTION_KEY", EXAMPLE_ENCRYPTION_KEY),
+    ] {
+        let error = parse(&production(&[(name, example)])).unwrap_err();
+        assert_eq!(error.0[0].variable, name);
+        assert!(error.to_string().contains("openssl rand"), "{error}");
+    }
+}
+
+#[test]
+fn development_does_without_secrets() {
+    let config = parse(&[
+        ("RATEGUARD_ENV", "development"),
+        ("DATABASE_URL", "postgres://u@localhost/db"),
+    ])
+    .unwrap();
+    assert_eq!(config.jwt_secret.expose(), EXAMPLE_JWT_SECRET);
+}
+
+#[test]
+fn each_bad_value_is_named() {
+    let table: &[(&'static str, &'static str)] = &[
+        ("RATEGUARD_ENV", "staging"),
+        ("DATABASE_URL", "mysql://u@localhost/db"),
+        ("LISTEN_ADDR", "localhost"),
+        ("JWT_SECRET", "short"),
+        ("ENCRYPTION_KEY", "bm90IDMyIGJ5dGVz"),
+        ("ENCRYPTION_KEY", "not base64!"),
+        ("LIMITS_URL", "127.0.0.1:50051"),
+        ("LIMITS_TOKEN", "secret"),
+        ("GATEWAY_PUBLIC_URL", "gateway"),
+        ("REGISTRATION", "yes"),
+        ("LOG_FORMAT", "xml"),
+    ];
+    for (name, value) in table {
+        let error = parse(&production(&[(name, value)])).unwrap_err();
+        assert!(
+            error.0.iter().any(|p| p.variable == *name),
+            "{name}={value}: {error}"
+        );
+    }
+}
+
+#[test]
+fn no_secret_is_shown_by_debug() {
+    let config = parse(&production(&[])).unwrap();
+    let shown = format!("{:?} {:?}", config.jwt_secret, config.database_url);
+    assert_eq!(shown, "Secret(…) Secret(…)");
+}

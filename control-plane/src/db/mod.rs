@@ -1,0 +1,31 @@
+//! The only place that spells SQL: one file per table, private row structs, rows checked into domain values.
+//!
+//! Every query on a workspace's data has `workspace_id` in its WHERE. Every write that the feed carries takes its
+//! version from [`feed::next_version`] in the same transaction.
+
+pub mod feed;
+
+/// What went wrong between the program and Postgres.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error("the database failed")]
+    Sqlx(#[from] sqlx::Error),
+    /// A stored value that the program cannot have written.
+    #[error("{table}.{column} of row {id} cannot be read: {reason}")]
+    Inconsistent {
+        table: &'static str,
+        column: &'static str,
+        id: uuid::Uuid,
+        reason: String,
+    },
+}
+
+impl DbError {
+    /// Name of the constraint that a write broke.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Sqlx(sqlx::Error::Database(error)) => error.constraint(),
+            Self::Sqlx(_) | Self::Inconsistent { .. } => None,
+        }
+    }
+}

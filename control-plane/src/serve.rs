@@ -1,0 +1,116 @@
+//! The subcommands: what each needs, and the listener's life.
+
+use crate::clock::SystemClock;
+use crate::config::{Config, DatabaseConfig, process_env};
+use crate::data_plane_token;
+use crate::entropy::SystemEntropy;
+use crate::http;
+use crate::seed::{self, SeedArgs};
+use crate::state::{AppState, Sources};
+use anyhow::Context as _;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The migrations, compiled in.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+
+const CONNECTIONS_MAX: u32 = 16;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Serve the REST API, the configuration feed and Envoy's clusters
+    Serve,
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Make the demo user, workspace, APIs, key, rules and budget
+    Seed(SeedArgs),
+    /// Manage tokens of data planes
+    DataPlaneToken {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it once
+    Create {
+        /// Valid for every workspace. One workspace's tokens are made over REST
+        #[arg(long, required = true)]
+        all_workspaces: bool,
+        /// Shown in lists
+        #[arg(long)]
+        name: String,
+    },
+}
+
+/// Runs one subcommand to its end.
+pub async fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve => serve(Config::from_env(&process_env)?).await,
+        Command::Migrate => {
+            let config = DatabaseConfig::from_env(&process_env)?;
+            migrate(&connect(config.database_url.expose()).await?).await
+        }
+        Command::Seed(args) => {
+            let config = Config::from_env(&process_env)?;
+            let db = connect(config.database_url.expose()).await?;
+            let (_stop, shutdown) = watch::channel(false);
+            seed::run(AppState::new(config, db, system_sources(shutdown)), args).await
+        }
+        Command::DataPlaneToken {
+            command:
+                TokenCommand::Create {
+                    all_workspaces: _,
+                    name,
+                },
+        } => {
+            let config = DatabaseConfig::from_env(&process_env)?;
+            let db = connect(config.database_url.expose()).await?;
+            let token =
+                data_plane_token::create_for_all_workspaces(&db, &SystemClock, &SystemEntropy, &name).await?;
+            println!("{token}");
+            Ok(())
+        }
+    }
+}
+
+fn system_sources(shutdown: watch::Receiver<bool>) -> Sources {
+    Sources {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        shutdown,
+    }
+}
+
+async fn connect(database_url: &str) -> anyhow::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect(database_url)
+        .await
+        .context("cannot reach the database of DATABASE_URL")
+}
+
+async fn migrate(db: &PgPool) -> anyhow::Result<()> {
+    MIGRATOR.run(db).await.context("cannot migrate the database")?;
+    println!("the database is up to date");
+    Ok(())
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let db = connect(config.database_url.expose()).await?;
+    let listen_addr = config.listen_addr;
+    let (_stop, shutdown) = watch::channel(false);
+    let state = AppState::new(config, db, system_sources(shutdown));
+    let listener = tokio::net::TcpListener::bind(listen_addr)
+        .await
+        .with_context(|| format!("cannot listen on LISTEN_ADDR {listen_addr}"))?;
+    axum::serve(listener, http::router(state))
+        .await
+        .context("the listener failed")
+}

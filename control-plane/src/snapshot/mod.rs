@@ -1,0 +1,1 @@
+//! Rows to what a data plane runs on.

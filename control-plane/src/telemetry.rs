@@ -1,0 +1,4 @@
+//! Logs and metrics.
+
+#[derive(Default)]
+pub struct Metrics;

@@ -1,0 +1,8 @@
+//! Envoy's clusters over REST polling: `POST /v3/discovery:clusters`.
+
+use crate::state::AppState;
+use axum::Router;
+
+pub fn routes() -> Router<AppState> {
+    Router::new()
+}
