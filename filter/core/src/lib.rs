@@ -1,1 +1,5 @@
 //! (skeleton)
+
+pub mod request_body;
+pub mod sse_edit;
+pub mod usage;
