@@ -1,1 +1,4 @@
 //! (skeleton)
+pub mod fault_server;
+pub mod proxy;
+pub mod stub;
