@@ -1,1 +1,24 @@
-fn main() {}
+//! Steps of `./dev` that are more than ten lines of shell.
+
+mod wasm;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Steps of ./dev that are more than ten lines of shell")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the filter and prints the path of the .wasm file.
+    Wasm(wasm::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Wasm(options) => wasm::run(&options),
+    }
+}
