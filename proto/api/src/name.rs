@@ -1,0 +1,192 @@
+//! The words of the REST API: enums with one spelling in JSON, in the database and in messages.
+
+use rateguard_model::{api_key, quota, resource, usage};
+use serde::{Deserialize, Serialize};
+
+/// Text that is none of an enum's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownName;
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $enum:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $enum {
+            $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl $enum {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+
+        impl std::str::FromStr for $enum {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text {
+                    $($name => Ok(Self::$variant),)*
+                    _ => Err(UnknownName),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    )*};
+}
+
+/// The same variants as a type of the model.
+macro_rules! mirrors {
+    ($($enum:ident = $model:path { $($variant:ident = $model_variant:ident,)* })*) => {$(
+        impl From<$enum> for $model {
+            fn from(value: $enum) -> Self {
+                match value {
+                    $($enum::$variant => <$model>::$model_variant,)*
+                }
+            }
+        }
+
+        impl From<$model> for $enum {
+            fn from(value: $model) -> Self {
+                match value {
+                    $(<$model>::$model_variant => Self::$variant,)*
+                }
+            }
+        }
+    )*};
+}
+
+names! {
+    /// What a member may do (SPEC 3.1), the most powerful first.
+    Role {
+        Owner = "OWNER",
+        Admin = "ADMIN",
+        Member = "MEMBER",
+        Viewer = "VIEWER",
+    }
+    AuthType {
+        None = "NONE",
+        Bearer = "BEARER",
+        ApiKeyHeader = "API_KEY_HEADER",
+        Basic = "BASIC",
+    }
+    UsageFormat {
+        Auto = "auto",
+        OpenAi = "openai",
+        Anthropic = "anthropic",
+        Gemini = "gemini",
+        Bedrock = "bedrock",
+        Cohere = "cohere",
+        Generic = "generic",
+        None = "none",
+    }
+    CostModelType {
+        PerRequest = "PER_REQUEST",
+        PerToken = "PER_TOKEN",
+        PerUnit = "PER_UNIT",
+        Tiered = "TIERED",
+        Catalogue = "CATALOGUE",
+    }
+    Environment {
+        Live = "live",
+        Test = "test",
+    }
+    /// What the data plane does with a key.
+    KeyStatus {
+        Active = "active",
+        /// `isActive` is false; can be undone.
+        Suspended = "suspended",
+        Revoked = "revoked",
+        Expired = "expired",
+    }
+    Algorithm {
+        TokenBucket = "TOKEN_BUCKET",
+        SlidingWindow = "SLIDING_WINDOW",
+        SlidingWindowCounter = "SLIDING_WINDOW_COUNTER",
+        FixedWindow = "FIXED_WINDOW",
+        Concurrency = "CONCURRENCY",
+    }
+    Unit {
+        Requests = "REQUESTS",
+        Tokens = "TOKENS",
+        InputTokens = "INPUT_TOKENS",
+        OutputTokens = "OUTPUT_TOKENS",
+        Cost = "COST",
+    }
+    ScopeType {
+        Global = "GLOBAL",
+        PerWorkspace = "PER_WORKSPACE",
+        PerKey = "PER_KEY",
+        PerIp = "PER_IP",
+        PerHeader = "PER_HEADER",
+        PerModel = "PER_MODEL",
+        PerTag = "PER_TAG",
+    }
+    Mode {
+        Enforce = "enforce",
+        Shadow = "shadow",
+    }
+    FailureMode {
+        FailOpen = "FAIL_OPEN",
+        FailClosed = "FAIL_CLOSED",
+        /// Budgets only.
+        BoundedOpen = "BOUNDED_OPEN",
+    }
+    UnpricedModelPolicy {
+        Block = "block",
+        Allow = "allow",
+    }
+}
+
+mirrors! {
+    UsageFormat = usage::UsageFormat {
+        Auto = Auto,
+        OpenAi = OpenAi,
+        Anthropic = Anthropic,
+        Gemini = Gemini,
+        Bedrock = Bedrock,
+        Cohere = Cohere,
+        Generic = Generic,
+        None = None,
+    }
+    Environment = api_key::Environment {
+        Live = Live,
+        Test = Test,
+    }
+    Algorithm = quota::Algorithm {
+        TokenBucket = TokenBucket,
+        SlidingWindow = SlidingWindow,
+        SlidingWindowCounter = SlidingWindowCounter,
+        FixedWindow = FixedWindow,
+        Concurrency = Concurrency,
+    }
+    Unit = quota::Unit {
+        Requests = Requests,
+        Tokens = Tokens,
+        InputTokens = InputTokens,
+        OutputTokens = OutputTokens,
+        Cost = NanoUsd,
+    }
+    Mode = quota::Mode {
+        Enforce = Enforce,
+        Shadow = Shadow,
+    }
+    FailureMode = quota::FailureMode {
+        FailOpen = FailOpen,
+        FailClosed = FailClosed,
+        BoundedOpen = BoundedOpen,
+    }
+    UnpricedModelPolicy = resource::UnpricedModelPolicy {
+        Block = Block,
+        Allow = Allow,
+    }
+}
