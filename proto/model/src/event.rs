@@ -5,6 +5,10 @@ use crate::money::NanoUsd;
 use crate::usage::{TokenUsage, UsageSource};
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about one request, as the event of SPEC 4 names them"
+)]
 pub struct RequestEvent {
     pub event_id: RequestId,
     pub timestamp_ms: i64,

@@ -14,6 +14,8 @@ pub mod event;
 pub mod glob;
 pub mod id;
 pub mod money;
+pub mod name;
+pub mod partition;
 pub mod quota;
 pub mod resource;
 pub mod rule;

@@ -2,6 +2,7 @@
 //! matches them.
 
 use crate::id::QuotaId;
+use crate::name::names;
 use crate::window::Window;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +46,38 @@ pub enum FailureMode {
     BoundedOpen,
 }
 
+names!(QuotaKind {
+    Rule: "RULE",
+    Budget: "BUDGET"
+});
+
+names!(Algorithm {
+    TokenBucket: "TOKEN_BUCKET",
+    SlidingWindow: "SLIDING_WINDOW",
+    SlidingWindowCounter: "SLIDING_WINDOW_COUNTER",
+    FixedWindow: "FIXED_WINDOW",
+    Concurrency: "CONCURRENCY",
+});
+
+names!(Unit {
+    Requests: "REQUESTS",
+    Tokens: "TOKENS",
+    InputTokens: "INPUT_TOKENS",
+    OutputTokens: "OUTPUT_TOKENS",
+    NanoUsd: "COST",
+});
+
+names!(Mode {
+    Enforce: "enforce",
+    Shadow: "shadow"
+});
+
+names!(FailureMode {
+    FailOpen: "FAIL_OPEN",
+    FailClosed: "FAIL_CLOSED",
+    BoundedOpen: "BOUNDED_OPEN",
+});
+
 /// How the algorithm counts: its shape and its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meter {
@@ -58,6 +91,16 @@ pub enum Meter {
     FixedWindow {
         window: Window,
     },
+}
+
+impl Meter {
+    pub const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::TokenBucket { .. } => Algorithm::TokenBucket,
+            Self::SlidingWindow { .. } => Algorithm::SlidingWindow,
+            Self::FixedWindow { .. } => Algorithm::FixedWindow,
+        }
+    }
 }
 
 /// A quota by value, as one request meets it.
@@ -94,4 +137,20 @@ pub fn is_partition(partition: &str) -> bool {
         && partition
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_can_be_part_of_a_redis_key() {
+        assert!(is_partition(""));
+        assert!(is_partition("k:0af-9.Z_"));
+        assert!(is_partition(&"x".repeat(PARTITION_LEN_MAX)));
+        assert!(!is_partition(&"x".repeat(PARTITION_LEN_MAX + 1)));
+        for illegal in ["{a}", "a b", "a\n", "é", "a/b", "*"] {
+            assert!(!is_partition(illegal), "{illegal:?}");
+        }
+    }
 }

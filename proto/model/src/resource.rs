@@ -3,6 +3,7 @@
 use crate::cost::CostModel;
 use crate::digest::Digest;
 use crate::id::{ApiId, KeyId, UserId, WorkspaceId};
+use crate::name::names;
 use crate::quota::FailureMode;
 use crate::usage::UsageFormat;
 use chrono_tz::Tz;
@@ -24,6 +25,11 @@ pub enum UnpricedModelPolicy {
     /// Let through, recorded as unpriced.
     Allow,
 }
+
+names!(UnpricedModelPolicy {
+    Block: "block",
+    Allow: "allow"
+});
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Api {
@@ -90,6 +96,12 @@ pub enum KeyState {
     Suspended,
     Revoked,
 }
+
+names!(KeyState {
+    Active: "active",
+    Suspended: "suspended",
+    Revoked: "revoked",
+});
 
 /// One secret of a key; two while a rotation's overlap lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

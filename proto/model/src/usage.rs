@@ -1,5 +1,7 @@
 //! What one request consumed, in disjoint buckets (SPEC 1.6).
 
+use crate::name::names;
+
 /// Token counts; buckets never overlap, totals are derived. Non-negative.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenUsage {
@@ -48,6 +50,13 @@ pub enum UsageSource {
     Reserved,
 }
 
+names!(UsageSource {
+    Reported: "reported",
+    Partial: "partial",
+    Estimated: "estimated",
+    Reserved: "reserved",
+});
+
 /// How a provider writes usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UsageFormat {
@@ -61,3 +70,14 @@ pub enum UsageFormat {
     Generic,
     None,
 }
+
+names!(UsageFormat {
+    Auto: "auto",
+    OpenAi: "openai",
+    Anthropic: "anthropic",
+    Gemini: "gemini",
+    Bedrock: "bedrock",
+    Cohere: "cohere",
+    Generic: "generic",
+    None: "none",
+});
