@@ -1,4 +1,10 @@
-//! (skeleton)
+//! What the end-to-end suites stand on: a [`stack::Stack`] of every real server, on free ports, in its own folder.
+//!
+//! Tests in this crate panic rather than return errors: a panic is what makes the Stack print the logs of its
+//! programs.
+
+pub mod canned;
 pub mod fault_server;
 pub mod proxy;
+pub mod stack;
 pub mod stub;

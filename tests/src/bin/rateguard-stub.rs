@@ -16,6 +16,8 @@ struct Options {
 async fn main() -> anyhow::Result<()> {
     let stub = Stub::start_without_log(Options::parse().listen).await?;
     println!("listening http={}", stub.addr());
-    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?.recv().await;
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?
+        .recv()
+        .await;
     Ok(())
 }

@@ -1,0 +1,545 @@
+//! Every real server of a governed request, started together: Postgres, Redis, the control plane, the limit service,
+//! Envoy with the filter, and an upstream.
+//!
+//! A Stack has free ports and a folder of its own, so any number of them run side by side. It is ready when the
+//! gateway says so *and* refuses a wrong key at every worker (DESIGN fact 2). Whatever happens to this process, its
+//! parts end with it.
+
+pub mod artifacts;
+mod builder;
+pub mod envoy;
+pub mod folder;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod redis;
+mod secrets;
+pub mod services;
+pub mod wait;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+pub use artifacts::FilterBuild;
+pub use builder::{Link, StackBuilder};
+pub use services::Seed;
+
+use crate::canned;
+use folder::Folder;
+use ports::loopback;
+use process::{GRACE, Process};
+use secrets::Secrets;
+
+/// How long one part may take to be ready: ten times what an idle machine needs.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A key of the right form, checksum included (SPEC 1.1), that nobody has.
+pub const UNKNOWN_KEY: &str = "rg_live_K7dF9xQ2mN8bV3hJ5wR1tY6uI00LPdnF";
+
+/// A part of a Stack, in the order in which they start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The control plane's database.
+    Postgres,
+    /// The limit service's store.
+    Redis,
+    /// `rateguard-control-plane serve`.
+    ControlPlane,
+    /// `rateguard-ext-ratelimit`.
+    Limits,
+    /// Envoy with the filter.
+    Envoy,
+}
+
+impl Part {
+    /// Every part, in the order in which they start.
+    pub const ALL: [Self; 5] = [
+        Self::Postgres,
+        Self::Redis,
+        Self::ControlPlane,
+        Self::Limits,
+        Self::Envoy,
+    ];
+
+    /// Its name in messages, file names and `./dev`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::ControlPlane => "control-plane",
+            Self::Limits => "limits",
+            Self::Envoy => "envoy",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where the parts of a Stack listen, detours not counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Envoy's listener.
+    pub gateway: SocketAddr,
+    /// Envoy's admin interface.
+    pub admin: SocketAddr,
+    /// REST, configuration feed and clusters.
+    pub control_plane: SocketAddr,
+    /// The limit service's gRPC.
+    pub limits: SocketAddr,
+    /// The limit service's `/health`, `/ready`, `/metrics`.
+    pub limits_http: SocketAddr,
+    /// Redis; nothing is there with the memory store.
+    pub redis: SocketAddr,
+    /// Postgres.
+    pub postgres: SocketAddr,
+    /// What the demo's APIs call.
+    pub upstream: SocketAddr,
+}
+
+/// Every server of a governed request. Dropping it stops them, and after a panic shows their logs.
+pub struct Stack {
+    addresses: Addresses,
+    seed: Seed,
+    parts: Mutex<BTreeMap<Part, Process>>,
+    /// A connection per request, so that successive requests reach different workers.
+    client: reqwest::Client,
+    folder: Folder,
+}
+
+impl Stack {
+    /// Choices, and [`StackBuilder::start`].
+    #[must_use]
+    pub fn builder() -> StackBuilder {
+        StackBuilder::default()
+    }
+
+    /// A Stack with every default.
+    ///
+    /// # Errors
+    /// A part does not come up: which one, why, and the end of its log.
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    async fn try_start(choices: &mut StackBuilder) -> Result<Self> {
+        let programs = artifacts::programs()?;
+        let wasm = artifacts::filter_wasm(choices.filter)?;
+        let folder = match &choices.home {
+            Some(home) => Folder::kept(home)?,
+            None => Folder::temporary()?,
+        };
+        let secrets = Secrets::of(folder.root())?;
+        let addresses = Self::place(choices)?;
+        let mut parts = Self::start_stores(choices, &folder, &addresses).await?;
+
+        let mut control_plane = services::ControlPlane {
+            database_url: postgres::url(addresses.postgres.port()),
+            listen: addresses.control_plane,
+            limits: addresses.limits,
+            gateway_url: format!("http://{}", addresses.gateway),
+            jwt_secret: secrets.jwt_secret,
+            encryption_key: secrets.encryption_key,
+            limits_token: None,
+            extra: choices.control_plane_env.clone(),
+        };
+        control_plane.migrate(&programs.control_plane)?;
+        let upstream = choices.route(Link::EnvoyToUpstream, addresses.upstream);
+        let seed = control_plane.seed(
+            &programs.control_plane,
+            upstream,
+            &folder.root().join("seed.json"),
+        )?;
+        control_plane.limits_token = Some(seed.data_plane_token.clone());
+        parts.insert(
+            Part::ControlPlane,
+            control_plane.serve(&programs.control_plane, &folder.log(Part::ControlPlane.name()))?,
+        );
+
+        let limits = services::Limits {
+            grpc: addresses.limits,
+            http: addresses.limits_http,
+            redis: (!choices.memory_store).then(|| choices.route(Link::LimitsToRedis, addresses.redis)),
+            control_plane: choices.route(Link::LimitsToControlPlane, addresses.control_plane),
+            token: seed.data_plane_token.clone(),
+            extra: choices.limits_env.clone(),
+        };
+        parts.insert(
+            Part::Limits,
+            limits.serve(
+                Part::Limits.name(),
+                &programs.limits,
+                &folder.log(Part::Limits.name()),
+            )?,
+        );
+
+        let config = folder.root().join("envoy.yaml");
+        let values = placeholders(choices, &addresses, &seed, &wasm)?;
+        envoy::render_file(&choices.envoy_config, &config, &values)?;
+        parts.insert(
+            Part::Envoy,
+            envoy::start(&config, &folder.log(Part::Envoy.name()), choices.workers)?,
+        );
+
+        let client = reqwest::Client::builder()
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()?;
+        let stack = Self {
+            addresses,
+            seed,
+            parts: Mutex::new(parts),
+            client,
+            folder,
+        };
+        for part in Part::ALL {
+            if stack.lock().contains_key(&part) {
+                stack.ready(part).await?;
+            }
+        }
+        Ok(stack)
+    }
+
+    async fn start_stores(
+        choices: &StackBuilder,
+        folder: &Folder,
+        addresses: &Addresses,
+    ) -> Result<BTreeMap<Part, Process>> {
+        let mut parts = BTreeMap::new();
+        let (data, log) = (folder.data("postgres"), folder.log("postgres"));
+        parts.insert(
+            Part::Postgres,
+            postgres::start(&data, &log, addresses.postgres.port(), choices.durable).await?,
+        );
+        if !choices.memory_store {
+            let (data, log) = (folder.data("redis"), folder.log("redis"));
+            parts.insert(
+                Part::Redis,
+                redis::start(&data, &log, addresses.redis.port(), choices.durable).await?,
+            );
+        }
+        Ok(parts)
+    }
+
+    fn place(choices: &StackBuilder) -> Result<Addresses> {
+        let port = |wanted: Option<u16>| wanted.map_or_else(ports::free, Ok).map(loopback);
+        Ok(Addresses {
+            gateway: port(choices.gateway_port)?,
+            admin: port(None)?,
+            control_plane: port(choices.console_port)?,
+            limits: port(None)?,
+            limits_http: port(None)?,
+            redis: port(None)?,
+            postgres: port(None)?,
+            upstream: choices
+                .upstream
+                .map_or_else(|| canned::start(ports::free()?), Ok)?,
+        })
+    }
+
+    /// Where its parts listen.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The demo user, workspace, APIs, key and data-plane token.
+    #[must_use]
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// The folder with data, logs and rendered files.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// `http://…` of the gateway.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        format!("http://{}", self.addresses.gateway)
+    }
+
+    /// `http://…` of the REST API.
+    #[must_use]
+    pub fn console_url(&self) -> String {
+        format!("http://{}", self.addresses.control_plane)
+    }
+
+    /// An HTTP client that opens a connection per request, so that successive requests reach different workers.
+    #[must_use]
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Ends a part the hard way (SIGKILL).
+    pub fn kill(&self, part: Part) {
+        self.with(part, Process::kill);
+    }
+
+    /// Ends a part as an operator would (SIGTERM, SIGKILL only when it does not end).
+    pub fn stop(&self, part: Part) {
+        self.with(part, |process| process.stop(GRACE));
+    }
+
+    /// Freezes a part (SIGSTOP): its sockets stay open and nothing answers.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn freeze(&self, part: Part) -> Result<()> {
+        self.with(part, |process| process.freeze())
+            .unwrap_or_else(|| Err(anyhow!("there is no {part}")))
+    }
+
+    /// Lets a frozen part go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn thaw(&self, part: Part) -> Result<()> {
+        self.with(part, |process| process.thaw())
+            .unwrap_or_else(|| Err(anyhow!("there is no {part}")))
+    }
+
+    /// Starts a part again, on the same port with the same data, without waiting for it.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn launch(&self, part: Part) -> Result<()> {
+        self.with(part, Process::restart)
+            .unwrap_or_else(|| Err(anyhow!("there is no {part}")))
+    }
+
+    /// Starts a part again, on the same port with the same data, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not come up: the end of its log is in the error.
+    pub async fn restart(&self, part: Part) -> Result<()> {
+        self.launch(part)?;
+        self.ready(part).await
+    }
+
+    /// How a part ended, if it did so by itself.
+    pub fn exited(&self, part: Part) -> Option<ExitStatus> {
+        self.with(part, Process::exited).flatten()
+    }
+
+    /// The process id of a part, while it runs.
+    pub fn pid(&self, part: Part) -> Option<u32> {
+        self.with(part, |process| process.pid()).flatten()
+    }
+
+    /// The whole log of a part.
+    ///
+    /// # Errors
+    /// It cannot be read, or there is no such part.
+    pub fn log(&self, part: Part) -> Result<String> {
+        self.with(part, |process| process.log_text())
+            .unwrap_or_else(|| Err(anyhow!("there is no {part}")))
+    }
+
+    /// Waits until a part can do its work.
+    ///
+    /// # Errors
+    /// It ends, or is not ready in time: the end of its log is in the error.
+    pub async fn ready(&self, part: Part) -> Result<()> {
+        let outcome = wait::while_running(
+            part.name(),
+            READY_WITHIN,
+            || self.exited(part),
+            async || match part {
+                Part::Postgres => self.connects(self.addresses.postgres).await,
+                Part::Redis => redis::ping(self.addresses.redis.port()).await,
+                Part::ControlPlane => self.answers_ready(self.addresses.control_plane).await,
+                Part::Limits => self.answers_ready(self.addresses.limits_http).await,
+                Part::Envoy => self.gateway_is_ready().await,
+            },
+        )
+        .await;
+        outcome.with_context(|| {
+            let tail = self.with(part, |process| process.log_tail()).unwrap_or_default();
+            format!("end of the log of {part}:\n{tail}")
+        })
+    }
+
+    /// The answer of Envoy's admin interface to a GET.
+    ///
+    /// # Errors
+    /// It does not answer 200.
+    pub async fn admin(&self, path_and_query: &str) -> Result<String> {
+        let url = format!("http://{}{path_and_query}", self.addresses.admin);
+        Ok(self
+            .client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?)
+    }
+
+    /// Envoy's counters and gauges whose name matches a regular expression, by name.
+    ///
+    /// # Errors
+    /// The admin interface does not answer.
+    pub async fn envoy_stats(&self, filter: &str) -> Result<BTreeMap<String, u64>> {
+        let url = format!("http://{}/stats", self.addresses.admin);
+        let answer = self
+            .client
+            .get(url)
+            .query(&[("filter", filter)])
+            .send()
+            .await?
+            .error_for_status()?;
+        let text = answer.text().await?;
+        Ok(text
+            .lines()
+            .filter_map(|line| line.rsplit_once(": "))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect())
+    }
+
+    /// Runs one Redis command, past any detour.
+    ///
+    /// # Errors
+    /// Redis is not there, or refuses it.
+    pub async fn redis_command(&self, words: &[&str]) -> Result<::redis::Value> {
+        let (name, arguments) = words.split_first().context("an empty command")?;
+        let mut connection = redis::connect(self.addresses.redis.port()).await?;
+        ::redis::cmd(name)
+            .arg(arguments)
+            .query_async(&mut connection)
+            .await
+            .with_context(|| format!("redis {name}"))
+    }
+
+    /// Prints the end of every part's log.
+    pub fn print_logs(&self) {
+        for (part, process) in self.lock().iter() {
+            eprintln!(
+                "──── {part} ({}) ────\n{}",
+                process.log_path().display(),
+                process.log_tail()
+            );
+        }
+    }
+
+    async fn connects(&self, address: SocketAddr) -> Result<()> {
+        tokio::net::TcpStream::connect(address).await?;
+        Ok(())
+    }
+
+    async fn answers_ready(&self, address: SocketAddr) -> Result<()> {
+        let answer = self.client.get(format!("http://{address}/ready")).send().await?;
+        let status = answer.status();
+        ensure!(
+            status.is_success(),
+            "GET /ready answered {status}: {}",
+            answer.text().await.unwrap_or_default()
+        );
+        Ok(())
+    }
+
+    /// Every worker has a snapshot and refuses a key that nobody has, and Envoy has the demo's clusters.
+    async fn gateway_is_ready(&self) -> Result<()> {
+        self.answers_ready(self.addresses.gateway).await?;
+        let clusters = self.admin("/clusters").await?;
+        for (slug, id) in &self.seed.apis {
+            ensure!(
+                clusters.contains(&format!("api_{id}")),
+                "Envoy has no cluster for the API {slug}"
+            );
+        }
+        // The kernel spreads connections over the workers; so many in a row miss none of a few but rarely.
+        for _ in 0..12 {
+            let url = format!("{}/proxy/openai/v1/models", self.gateway_url());
+            let answer = self.client.get(url).bearer_auth(UNKNOWN_KEY).send().await?;
+            ensure!(
+                answer.status() == 401,
+                "an unknown key got {} at the gateway",
+                answer.status()
+            );
+        }
+        Ok(())
+    }
+
+    fn with<T>(&self, part: Part, act: impl FnOnce(&mut Process) -> T) -> Option<T> {
+        self.lock().get_mut(&part).map(act)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Part, Process>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.print_logs();
+        }
+        for process in self.lock().values_mut().rev() {
+            process.stop(GRACE);
+        }
+    }
+}
+
+/// Whether a Stack failed to start because a port was no longer free.
+#[must_use]
+pub fn is_port_conflict(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}").to_lowercase();
+    text.contains("address already in use") || text.contains("address in use")
+}
+
+/// The runtime of servers that live in this process. It outlives the test that first needs it.
+///
+/// # Panics
+/// The runtime cannot be made.
+pub fn background() -> &'static tokio::runtime::Handle {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name("background")
+                .enable_all()
+                .build()
+                .expect("a runtime for in-process servers")
+        })
+        .handle()
+}
+
+fn placeholders(
+    choices: &mut StackBuilder,
+    addresses: &Addresses,
+    seed: &Seed,
+    wasm: &Path,
+) -> Result<envoy::Placeholders> {
+    let limits = choices.route(Link::EnvoyToLimits, addresses.limits);
+    let control_plane = choices.route(Link::EnvoyToControlPlane, addresses.control_plane);
+    Ok(envoy::Placeholders::from([
+        ("GATEWAY_ADDRESS", addresses.gateway.ip().to_string()),
+        ("GATEWAY_PORT", addresses.gateway.port().to_string()),
+        ("ADMIN_PORT", addresses.admin.port().to_string()),
+        ("FILTER_WASM", wasm.display().to_string()),
+        ("LIMITS_HOST", limits.ip().to_string()),
+        ("LIMITS_PORT", limits.port().to_string()),
+        ("CONTROL_PLANE_HOST", control_plane.ip().to_string()),
+        ("CONTROL_PLANE_PORT", control_plane.port().to_string()),
+        ("DATA_PLANE_TOKEN", seed.data_plane_token.clone()),
+        ("RESERVE_TIMEOUT_MS", choices.reserve_timeout_ms.to_string()),
+        ("NODE_ID", format!("stack-{}", addresses.gateway.port())),
+        ("CORS_ORIGINS_REGEX", ".*".to_owned()),
+        ("CA_FILE", envoy::authorities()?.display().to_string()),
+    ]))
+}
