@@ -3,7 +3,10 @@
 //! Every query on a workspace's data has `workspace_id` in its WHERE. Every write that the feed carries takes its
 //! version from [`feed::next_version`] in the same transaction.
 
+pub mod cost_model;
+pub mod data_plane_token;
 pub mod feed;
+pub mod scopes;
 
 /// What went wrong between the program and Postgres.
 #[derive(Debug, thiserror::Error)]
