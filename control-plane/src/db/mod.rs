@@ -3,10 +3,17 @@
 //! Every query on a workspace's data has `workspace_id` in its WHERE. Every write that the feed carries takes its
 //! version from [`feed::next_version`] in the same transaction.
 
+pub mod api;
+pub mod api_key;
+pub mod budget;
 pub mod cost_model;
 pub mod data_plane_token;
 pub mod feed;
+pub mod rule;
 pub mod scopes;
+pub mod session;
+pub mod user;
+pub mod workspace;
 
 /// What went wrong between the program and Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -31,4 +38,19 @@ impl DbError {
             Self::Sqlx(_) | Self::Inconsistent { .. } => None,
         }
     }
+}
+
+/// Reads a column that holds one of an enum's names.
+pub(crate) fn parse_column<T: std::str::FromStr>(
+    table: &'static str,
+    column: &'static str,
+    id: uuid::Uuid,
+    text: &str,
+) -> Result<T, DbError> {
+    text.parse().map_err(|_| DbError::Inconsistent {
+        table,
+        column,
+        id,
+        reason: format!("`{text}` is not a known value"),
+    })
 }

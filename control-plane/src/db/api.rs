@@ -1,0 +1,230 @@
+//! Table `api`.
+
+use super::{DbError, cost_model, parse_column};
+use crate::secrets::Sealed;
+use chrono::{DateTime, Utc};
+use rateguard_api::name::{AuthType, UsageFormat};
+use rateguard_model::cost::CostModel;
+use serde_json::Value;
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+/// Broken by a second API of a slug in a workspace.
+pub const SLUG_KEY: &str = "api_workspace_slug_key";
+
+#[derive(Debug, Clone)]
+pub struct Api {
+    pub id: Uuid,
+    pub workspace_id: Uuid,
+    pub name: String,
+    pub slug: String,
+    pub base_url: String,
+    pub hosts: Vec<String>,
+    pub auth_type: AuthType,
+    /// API_KEY_HEADER only; lower case.
+    pub auth_header_name: Option<String>,
+    pub credential: Option<Sealed>,
+    pub usage_format: UsageFormat,
+    pub cost_model: Option<CostModel>,
+    pub price_version: String,
+    pub timeout_ms: u32,
+    pub forward_cookies: bool,
+    pub stream_cost_comment: bool,
+    pub is_active: bool,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    workspace_id: Uuid,
+    name: String,
+    slug: String,
+    base_url: String,
+    hosts: Vec<String>,
+    auth_type: String,
+    auth_header_name: Option<String>,
+    credential: Option<String>,
+    credential_key_id: Option<String>,
+    usage_format: String,
+    cost_model: Option<Value>,
+    price_version: String,
+    timeout_ms: i32,
+    forward_cookies: bool,
+    stream_cost_comment: bool,
+    is_active: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Api {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let id = row.id;
+        let bad = |column, reason: String| DbError::Inconsistent {
+            table: "api",
+            column,
+            id,
+            reason,
+        };
+        Ok(Self {
+            id,
+            workspace_id: row.workspace_id,
+            name: row.name,
+            slug: row.slug,
+            base_url: row.base_url,
+            hosts: row.hosts,
+            auth_type: parse_column("api", "auth_type", id, &row.auth_type)?,
+            auth_header_name: row.auth_header_name,
+            credential: row
+                .credential
+                .zip(row.credential_key_id)
+                .map(|(text, key_id)| Sealed { text, key_id }),
+            usage_format: parse_column("api", "usage_format", id, &row.usage_format)?,
+            cost_model: row
+                .cost_model
+                .map(cost_model::from_json)
+                .transpose()
+                .map_err(|error| bad("cost_model", error.to_string()))?,
+            price_version: row.price_version,
+            timeout_ms: u32::try_from(row.timeout_ms)
+                .map_err(|error| bad("timeout_ms", error.to_string()))?,
+            forward_cookies: row.forward_cookies,
+            stream_cost_comment: row.stream_cost_comment,
+            is_active: row.is_active,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+pub async fn insert(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version: i64) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO api (id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
+                          credential_key_id, usage_format, cost_model, price_version, timeout_ms, forward_cookies,
+                          stream_cost_comment, is_active, created_at, updated_at, feed_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+    )
+    .bind(api.id)
+    .bind(api.workspace_id)
+    .bind(&api.name)
+    .bind(&api.slug)
+    .bind(&api.base_url)
+    .bind(&api.hosts)
+    .bind(api.auth_type.as_str())
+    .bind(&api.auth_header_name)
+    .bind(api.credential.as_ref().map(|sealed| &sealed.text))
+    .bind(api.credential.as_ref().map(|sealed| &sealed.key_id))
+    .bind(api.usage_format.as_str())
+    .bind(api.cost_model.as_ref().map(cost_model::to_json))
+    .bind(&api.price_version)
+    .bind(i32::try_from(api.timeout_ms).unwrap_or(i32::MAX))
+    .bind(api.forward_cookies)
+    .bind(api.stream_cost_comment)
+    .bind(api.is_active)
+    .bind(api.created_at)
+    .bind(api.updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn update(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version: i64) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE api SET name = $3, slug = $4, base_url = $5, hosts = $6, auth_type = $7, auth_header_name = $8,
+                        credential = $9, credential_key_id = $10, usage_format = $11, cost_model = $12,
+                        price_version = $13, timeout_ms = $14, forward_cookies = $15, stream_cost_comment = $16,
+                        is_active = $17, updated_at = $18, feed_version = $19
+         WHERE workspace_id = $1 AND id = $2",
+    )
+    .bind(api.workspace_id)
+    .bind(api.id)
+    .bind(&api.name)
+    .bind(&api.slug)
+    .bind(&api.base_url)
+    .bind(&api.hosts)
+    .bind(api.auth_type.as_str())
+    .bind(&api.auth_header_name)
+    .bind(api.credential.as_ref().map(|sealed| &sealed.text))
+    .bind(api.credential.as_ref().map(|sealed| &sealed.key_id))
+    .bind(api.usage_format.as_str())
+    .bind(api.cost_model.as_ref().map(cost_model::to_json))
+    .bind(&api.price_version)
+    .bind(i32::try_from(api.timeout_ms).unwrap_or(i32::MAX))
+    .bind(api.forward_cookies)
+    .bind(api.stream_cost_comment)
+    .bind(api.is_active)
+    .bind(api.updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Removes an API and with it the rules on it; gives those rules' ids. `None`: there is no such API.
+pub async fn delete(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Vec<Uuid>>, DbError> {
+    let rules: Vec<Uuid> =
+        sqlx::query_scalar("DELETE FROM rule WHERE workspace_id = $1 AND api_id = $2 RETURNING id")
+            .bind(workspace_id)
+            .bind(id)
+            .fetch_all(&mut **tx)
+            .await?;
+    let done = sqlx::query("DELETE FROM api WHERE workspace_id = $1 AND id = $2")
+        .bind(workspace_id)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok((done.rows_affected() == 1).then_some(rules))
+}
+
+pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Api>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 ORDER BY created_at, id")
+        .bind(workspace_id)
+        .fetch_all(db)
+        .await?;
+    rows.into_iter().map(Api::try_from).collect()
+}
+
+pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Api>, DbError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 AND id = $2")
+        .bind(workspace_id)
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    row.map(Api::try_from).transpose()
+}
+
+/// The same under a lock, for a change that must not be lost.
+pub async fn for_update(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Api>, DbError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 AND id = $2 FOR UPDATE")
+        .bind(workspace_id)
+        .bind(id)
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.map(Api::try_from).transpose()
+}
+
+/// How many of these ids are APIs of the workspace.
+pub async fn count_of(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    ids: &[Uuid],
+) -> Result<usize, DbError> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM api WHERE workspace_id = $1 AND id = ANY ($2)")
+        .bind(workspace_id)
+        .bind(ids)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}

@@ -1,0 +1,241 @@
+//! Tables `api_key` and `api_key_secret`.
+
+use super::{DbError, parse_column};
+use chrono::{DateTime, Utc};
+use rateguard_api::name::Environment;
+use rateguard_model::digest::Digest;
+use serde_json::Value;
+use sqlx::{PgPool, Postgres, Transaction};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub id: Uuid,
+    pub workspace_id: Uuid,
+    pub name: String,
+    pub environment: Environment,
+    /// First 12 characters, for display.
+    pub prefix: String,
+    pub is_active: bool,
+    pub revoked_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Empty: every API of the workspace.
+    pub allowed_api_ids: Vec<Uuid>,
+    /// Globs; empty: every model.
+    pub allowed_models: Vec<String>,
+    pub tags: BTreeMap<String, String>,
+    pub owner_id: Option<Uuid>,
+    pub last_used_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    workspace_id: Uuid,
+    name: String,
+    environment: String,
+    prefix: String,
+    is_active: bool,
+    revoked_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    allowed_api_ids: Vec<Uuid>,
+    allowed_models: Vec<String>,
+    tags: Value,
+    owner_id: Option<Uuid>,
+    last_used_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Key {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let id = row.id;
+        Ok(Self {
+            id,
+            workspace_id: row.workspace_id,
+            name: row.name,
+            environment: parse_column("api_key", "environment", id, &row.environment)?,
+            prefix: row.prefix,
+            is_active: row.is_active,
+            revoked_at: row.revoked_at,
+            expires_at: row.expires_at,
+            allowed_api_ids: row.allowed_api_ids,
+            allowed_models: row.allowed_models,
+            tags: serde_json::from_value(row.tags).map_err(|error| DbError::Inconsistent {
+                table: "api_key",
+                column: "tags",
+                id,
+                reason: error.to_string(),
+            })?,
+            owner_id: row.owner_id,
+            last_used_at: row.last_used_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+fn tags_json(tags: &BTreeMap<String, String>) -> Value {
+    Value::Object(
+        tags.iter()
+            .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+            .collect(),
+    )
+}
+
+/// Stores a key record. Its secret follows by [`insert_secret`].
+pub async fn insert(tx: &mut Transaction<'_, Postgres>, key: &Key, feed_version: i64) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO api_key (id, workspace_id, name, environment, prefix, is_active, expires_at, allowed_api_ids,
+                              allowed_models, tags, owner_id, created_at, updated_at, feed_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(key.id)
+    .bind(key.workspace_id)
+    .bind(&key.name)
+    .bind(key.environment.as_str())
+    .bind(&key.prefix)
+    .bind(key.is_active)
+    .bind(key.expires_at)
+    .bind(&key.allowed_api_ids)
+    .bind(&key.allowed_models)
+    .bind(tags_json(&key.tags))
+    .bind(key.owner_id)
+    .bind(key.created_at)
+    .bind(key.updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn insert_secret(
+    tx: &mut Transaction<'_, Postgres>,
+    key_id: Uuid,
+    digest: Digest,
+    created_at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO api_key_secret (api_key_id, sha256, created_at) VALUES ($1, $2, $3)")
+        .bind(key_id)
+        .bind(digest.as_bytes().as_slice())
+        .bind(created_at)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Ends a key's secrets at `not_after`, those that end before excepted; secrets that have ended by `now` go.
+pub async fn end_secrets(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    key_id: Uuid,
+    now: DateTime<Utc>,
+    not_after: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE api_key_secret s SET not_after = LEAST(s.not_after, $3)
+         FROM api_key k WHERE k.id = s.api_key_id AND k.workspace_id = $1 AND k.id = $2",
+    )
+    .bind(workspace_id)
+    .bind(key_id)
+    .bind(not_after)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "DELETE FROM api_key_secret s USING api_key k
+         WHERE k.id = s.api_key_id AND k.workspace_id = $1 AND k.id = $2 AND s.not_after <= $3",
+    )
+    .bind(workspace_id)
+    .bind(key_id)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn update(tx: &mut Transaction<'_, Postgres>, key: &Key, feed_version: i64) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE api_key SET name = $3, prefix = $4, is_active = $5, revoked_at = $6, expires_at = $7,
+                            allowed_api_ids = $8, allowed_models = $9, tags = $10, updated_at = $11,
+                            feed_version = $12
+         WHERE workspace_id = $1 AND id = $2",
+    )
+    .bind(key.workspace_id)
+    .bind(key.id)
+    .bind(&key.name)
+    .bind(&key.prefix)
+    .bind(key.is_active)
+    .bind(key.revoked_at)
+    .bind(key.expires_at)
+    .bind(&key.allowed_api_ids)
+    .bind(&key.allowed_models)
+    .bind(tags_json(&key.tags))
+    .bind(key.updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Revokes a key and hides it: history keeps its name. `false`: there is no such key.
+pub async fn delete(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+    feed_version: i64,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE api_key SET deleted_at = $3, revoked_at = COALESCE(revoked_at, $3), updated_at = $3,
+                            feed_version = $4
+         WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL",
+    )
+    .bind(workspace_id)
+    .bind(id)
+    .bind(now)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Key>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM api_key WHERE workspace_id = $1 AND deleted_at IS NULL ORDER BY created_at, id",
+    )
+    .bind(workspace_id)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Key::try_from).collect()
+}
+
+pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Key>, DbError> {
+    let row: Option<Row> =
+        sqlx::query_as("SELECT * FROM api_key WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL")
+            .bind(workspace_id)
+            .bind(id)
+            .fetch_optional(db)
+            .await?;
+    row.map(Key::try_from).transpose()
+}
+
+/// The same under a lock, for a change that must not be lost.
+pub async fn for_update(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Key>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT * FROM api_key WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE",
+    )
+    .bind(workspace_id)
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Key::try_from).transpose()
+}

@@ -1,0 +1,233 @@
+//! Tables `workspace` and `membership`.
+
+use super::{DbError, parse_column};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use rateguard_api::name::{FailureMode, Role, UnpricedModelPolicy};
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    pub id: Uuid,
+    pub slug: String,
+    pub name: String,
+    pub time_zone: Tz,
+    pub unpriced_model_policy: UnpricedModelPolicy,
+    pub failure_mode: FailureMode,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A workspace as one of its members sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    pub workspace: Workspace,
+    pub role: Role,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    slug: String,
+    name: String,
+    time_zone: String,
+    unpriced_model_policy: String,
+    failure_mode: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    role: String,
+}
+
+impl TryFrom<Row> for Membership {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let Row {
+            id,
+            slug,
+            name,
+            time_zone,
+            unpriced_model_policy,
+            failure_mode,
+            created_at,
+            updated_at,
+            role,
+        } = row;
+        Ok(Self {
+            workspace: Workspace {
+                id,
+                slug,
+                name,
+                time_zone: parse_column("workspace", "time_zone", id, &time_zone)?,
+                unpriced_model_policy: parse_column(
+                    "workspace",
+                    "unpriced_model_policy",
+                    id,
+                    &unpriced_model_policy,
+                )?,
+                failure_mode: parse_column("workspace", "failure_mode", id, &failure_mode)?,
+                created_at,
+                updated_at,
+            },
+            role: parse_column("membership", "role", id, &role)?,
+        })
+    }
+}
+
+/// Stores a workspace; `false` if its slug is taken.
+pub async fn insert(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace: &Workspace,
+    feed_version: i64,
+) -> Result<bool, DbError> {
+    let Workspace {
+        id,
+        slug,
+        name,
+        time_zone,
+        unpriced_model_policy,
+        failure_mode,
+        created_at,
+        updated_at,
+    } = workspace;
+    let done = sqlx::query(
+        "INSERT INTO workspace (id, slug, name, time_zone, unpriced_model_policy, failure_mode, created_at,
+                                updated_at, feed_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (slug) DO NOTHING",
+    )
+    .bind(id)
+    .bind(slug)
+    .bind(name)
+    .bind(time_zone.name())
+    .bind(unpriced_model_policy.as_str())
+    .bind(failure_mode.as_str())
+    .bind(created_at)
+    .bind(updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub async fn insert_member(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    user_id: Uuid,
+    role: Role,
+    created_at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO membership (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)")
+        .bind(workspace_id)
+        .bind(user_id)
+        .bind(role.as_str())
+        .bind(created_at)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Stores changed columns. Budgets follow the time zone, so they are fed again when it moves.
+pub async fn update(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace: &Workspace,
+    feed_version: i64,
+) -> Result<(), DbError> {
+    let Workspace {
+        id,
+        slug,
+        name,
+        time_zone,
+        unpriced_model_policy,
+        failure_mode,
+        created_at: _,
+        updated_at,
+    } = workspace;
+    sqlx::query(
+        "UPDATE budget SET feed_version = $3
+         WHERE workspace_id = $1 AND EXISTS (SELECT FROM workspace w WHERE w.id = $1 AND w.time_zone <> $2)",
+    )
+    .bind(id)
+    .bind(time_zone.name())
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "UPDATE workspace SET slug = $2, name = $3, time_zone = $4, unpriced_model_policy = $5, failure_mode = $6,
+                              updated_at = $7, feed_version = $8
+         WHERE id = $1",
+    )
+    .bind(id)
+    .bind(slug)
+    .bind(name)
+    .bind(time_zone.name())
+    .bind(unpriced_model_policy.as_str())
+    .bind(failure_mode.as_str())
+    .bind(updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Broken by a second workspace of a slug.
+pub const SLUG_KEY: &str = "workspace_slug_key";
+
+/// The workspaces of a user, oldest membership first.
+pub async fn of_user(db: &PgPool, user_id: Uuid) -> Result<Vec<Membership>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
+                w.updated_at, m.role
+         FROM membership m JOIN workspace w ON w.id = m.workspace_id
+         WHERE m.user_id = $1
+         ORDER BY m.created_at, w.id",
+    )
+    .bind(user_id)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Membership::try_from).collect()
+}
+
+/// A workspace, if the user is its member and the session is in force.
+pub async fn for_session(
+    db: &PgPool,
+    workspace_id: Uuid,
+    user_id: Uuid,
+    session_id: Uuid,
+) -> Result<Option<Membership>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
+                w.updated_at, m.role
+         FROM membership m
+         JOIN workspace w ON w.id = m.workspace_id
+         JOIN session s ON s.user_id = m.user_id AND s.id = $3 AND s.revoked_at IS NULL
+         WHERE m.workspace_id = $1 AND m.user_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(user_id)
+    .bind(session_id)
+    .fetch_optional(db)
+    .await?;
+    row.map(Membership::try_from).transpose()
+}
+
+/// The same under a lock, for a change that must not be lost.
+pub async fn for_update(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    user_id: Uuid,
+) -> Result<Option<Membership>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
+                w.updated_at, m.role
+         FROM membership m JOIN workspace w ON w.id = m.workspace_id
+         WHERE m.workspace_id = $1 AND m.user_id = $2
+         FOR UPDATE OF w",
+    )
+    .bind(workspace_id)
+    .bind(user_id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Membership::try_from).transpose()
+}
