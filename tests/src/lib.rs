@@ -3,8 +3,10 @@
 //! Tests in this crate panic rather than return errors: a panic is what makes the Stack print the logs of its
 //! programs.
 
-pub mod canned;
 pub mod fault_server;
 pub mod proxy;
 pub mod stack;
 pub mod stub;
+pub mod cpu;
+pub mod load;
+pub mod scene;
