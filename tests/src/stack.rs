@@ -31,7 +31,9 @@ pub use artifacts::FilterBuild;
 pub use builder::{Link, StackBuilder};
 pub use services::Seed;
 
-use crate::canned;
+use crate::proxy::TcpProxy;
+use crate::stub::Stub;
+use builder::Detour;
 use folder::Folder;
 use ports::loopback;
 use process::{GRACE, Process};
@@ -115,6 +117,8 @@ pub struct Stack {
     parts: Mutex<BTreeMap<Part, Process>>,
     /// A connection per request, so that successive requests reach different workers.
     client: reqwest::Client,
+    stub: Option<Stub>,
+    proxies: BTreeMap<Link, TcpProxy>,
     folder: Folder,
 }
 
@@ -133,7 +137,8 @@ impl Stack {
         Self::builder().start().await
     }
 
-    async fn try_start(choices: &mut StackBuilder) -> Result<Self> {
+    async fn try_start(choices: &StackBuilder) -> Result<Self> {
+        (choices.announce)("building what is out of date");
         let programs = artifacts::programs()?;
         let wasm = artifacts::filter_wasm(choices.filter)?;
         let folder = match &choices.home {
@@ -141,7 +146,14 @@ impl Stack {
             None => Folder::temporary()?,
         };
         let secrets = Secrets::of(folder.root())?;
-        let addresses = Self::place(choices)?;
+        let stub = start_stub(choices).await?;
+        let addresses = place(choices, stub.as_ref())?;
+        let mut roads = Roads {
+            detours: &choices.detours,
+            proxies: BTreeMap::new(),
+        };
+
+        (choices.announce)("starting Postgres and Redis");
         let mut parts = Self::start_stores(choices, &folder, &addresses).await?;
 
         let mut control_plane = services::ControlPlane {
@@ -154,38 +166,43 @@ impl Stack {
             limits_token: None,
             extra: choices.control_plane_env.clone(),
         };
+        (choices.announce)("migrating the database and seeding the demo");
         control_plane.migrate(&programs.control_plane)?;
-        let upstream = choices.route(Link::EnvoyToUpstream, addresses.upstream);
+        let upstream = roads.to(Link::EnvoyToUpstream, addresses.upstream).await?;
         let seed = control_plane.seed(
             &programs.control_plane,
             upstream,
             &folder.root().join("seed.json"),
         )?;
         control_plane.limits_token = Some(seed.data_plane_token.clone());
+
+        (choices.announce)("starting the control plane, the limit service and Envoy");
+        let log = folder.log(Part::ControlPlane.name());
         parts.insert(
             Part::ControlPlane,
-            control_plane.serve(&programs.control_plane, &folder.log(Part::ControlPlane.name()))?,
+            control_plane.serve(&programs.control_plane, &log)?,
         );
-
         let limits = services::Limits {
             grpc: addresses.limits,
             http: addresses.limits_http,
-            redis: (!choices.memory_store).then(|| choices.route(Link::LimitsToRedis, addresses.redis)),
-            control_plane: choices.route(Link::LimitsToControlPlane, addresses.control_plane),
+            redis: if choices.memory_store {
+                None
+            } else {
+                Some(roads.to(Link::LimitsToRedis, addresses.redis).await?)
+            },
+            control_plane: roads
+                .to(Link::LimitsToControlPlane, addresses.control_plane)
+                .await?,
             token: seed.data_plane_token.clone(),
             extra: choices.limits_env.clone(),
         };
+        let log = folder.log(Part::Limits.name());
         parts.insert(
             Part::Limits,
-            limits.serve(
-                Part::Limits.name(),
-                &programs.limits,
-                &folder.log(Part::Limits.name()),
-            )?,
+            limits.serve(Part::Limits.name(), &programs.limits, &log)?,
         );
-
         let config = folder.root().join("envoy.yaml");
-        let values = placeholders(choices, &addresses, &seed, &wasm)?;
+        let values = placeholders(choices, &mut roads, &addresses, &seed, &wasm).await?;
         envoy::render_file(&choices.envoy_config, &config, &values)?;
         parts.insert(
             Part::Envoy,
@@ -196,13 +213,17 @@ impl Stack {
             .pool_max_idle_per_host(0)
             .no_proxy()
             .build()?;
+        let proxies = roads.proxies;
         let stack = Self {
             addresses,
             seed,
             parts: Mutex::new(parts),
             client,
+            stub,
+            proxies,
             folder,
         };
+        (choices.announce)("waiting until every part is ready");
         for part in Part::ALL {
             if stack.lock().contains_key(&part) {
                 stack.ready(part).await?;
@@ -230,22 +251,6 @@ impl Stack {
             );
         }
         Ok(parts)
-    }
-
-    fn place(choices: &StackBuilder) -> Result<Addresses> {
-        let port = |wanted: Option<u16>| wanted.map_or_else(ports::free, Ok).map(loopback);
-        Ok(Addresses {
-            gateway: port(choices.gateway_port)?,
-            admin: port(None)?,
-            control_plane: port(choices.console_port)?,
-            limits: port(None)?,
-            limits_http: port(None)?,
-            redis: port(None)?,
-            postgres: port(None)?,
-            upstream: choices
-                .upstream
-                .map_or_else(|| canned::start(ports::free()?), Ok)?,
-        })
     }
 
     /// Where its parts listen.
@@ -282,6 +287,28 @@ impl Stack {
     #[must_use]
     pub fn client(&self) -> &reqwest::Client {
         &self.client
+    }
+
+    /// The stub upstream and what reached it.
+    ///
+    /// # Panics
+    /// The Stack was told to use another upstream.
+    #[must_use]
+    pub fn stub(&self) -> &Stub {
+        self.stub
+            .as_ref()
+            .expect("this Stack uses an upstream of the test")
+    }
+
+    /// The proxy in a connection.
+    ///
+    /// # Panics
+    /// The Stack was not told to put one there ([`StackBuilder::proxied`]).
+    #[must_use]
+    pub fn proxy(&self, link: Link) -> &TcpProxy {
+        self.proxies
+            .get(&link)
+            .unwrap_or_else(|| panic!("no proxy stands in {link:?}"))
     }
 
     /// Ends a part the hard way (SIGKILL).
@@ -519,14 +546,68 @@ pub fn background() -> &'static tokio::runtime::Handle {
         .handle()
 }
 
-fn placeholders(
-    choices: &mut StackBuilder,
+/// Where connections go, and the proxies that stand in them.
+struct Roads<'a> {
+    detours: &'a BTreeMap<Link, Detour>,
+    proxies: BTreeMap<Link, TcpProxy>,
+}
+
+impl Roads<'_> {
+    /// The address that a connection uses to reach `target`.
+    async fn to(&mut self, link: Link, target: SocketAddr) -> Result<SocketAddr> {
+        match self.detours.get(&link) {
+            None => Ok(target),
+            Some(Detour::Instead(address)) => Ok(*address),
+            Some(Detour::Proxy) => {
+                let proxy = background().spawn(TcpProxy::start(target)).await??;
+                let address = proxy.addr();
+                self.proxies.insert(link, proxy);
+                Ok(address)
+            }
+        }
+    }
+}
+
+async fn start_stub(choices: &StackBuilder) -> Result<Option<Stub>> {
+    if choices.upstream.is_some() {
+        return Ok(None);
+    }
+    let started = match choices.lasting_stub_port {
+        Some(port) => {
+            background()
+                .spawn(Stub::start_without_log(loopback(port)))
+                .await?
+        }
+        None => background().spawn(Stub::start(loopback(ports::free()?))).await?,
+    };
+    Ok(Some(started.context("starting the stub upstream")?))
+}
+
+fn place(choices: &StackBuilder, stub: Option<&Stub>) -> Result<Addresses> {
+    let port = |wanted: Option<u16>| wanted.map_or_else(ports::free, Ok).map(loopback);
+    Ok(Addresses {
+        gateway: port(choices.gateway_port)?,
+        admin: port(None)?,
+        control_plane: port(choices.console_port)?,
+        limits: port(None)?,
+        limits_http: port(None)?,
+        redis: port(None)?,
+        postgres: port(None)?,
+        upstream: choices.upstream.or(stub.map(Stub::addr)).context("no upstream")?,
+    })
+}
+
+async fn placeholders(
+    choices: &StackBuilder,
+    roads: &mut Roads<'_>,
     addresses: &Addresses,
     seed: &Seed,
     wasm: &Path,
 ) -> Result<envoy::Placeholders> {
-    let limits = choices.route(Link::EnvoyToLimits, addresses.limits);
-    let control_plane = choices.route(Link::EnvoyToControlPlane, addresses.control_plane);
+    let limits = roads.to(Link::EnvoyToLimits, addresses.limits).await?;
+    let control_plane = roads
+        .to(Link::EnvoyToControlPlane, addresses.control_plane)
+        .await?;
     Ok(envoy::Placeholders::from([
         ("GATEWAY_ADDRESS", addresses.gateway.ip().to_string()),
         ("GATEWAY_PORT", addresses.gateway.port().to_string()),

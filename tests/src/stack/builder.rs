@@ -24,8 +24,14 @@ pub enum Link {
     LimitsToControlPlane,
 }
 
-/// Gets the address that a connection would go to and gives the one it shall go to.
-pub(super) type Detour = Box<dyn FnMut(SocketAddr) -> SocketAddr + Send>;
+/// What stands in a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Detour {
+    /// A proxy that the Stack starts and [`Stack::proxy`] hands out.
+    Proxy,
+    /// A server of the test, in place of the part.
+    Instead(SocketAddr),
+}
 
 /// How often a Stack is started anew when somebody else took one of its ports in the meantime.
 const START_ATTEMPTS: u32 = 3;
@@ -41,6 +47,8 @@ pub struct StackBuilder {
     pub(super) home: Option<PathBuf>,
     pub(super) gateway_port: Option<u16>,
     pub(super) console_port: Option<u16>,
+    pub(super) lasting_stub_port: Option<u16>,
+    pub(super) announce: fn(&str),
     pub(super) envoy_config: PathBuf,
     pub(super) control_plane_env: BTreeMap<String, String>,
     pub(super) limits_env: BTreeMap<String, String>,
@@ -60,6 +68,8 @@ impl Default for StackBuilder {
             home: None,
             gateway_port: None,
             console_port: None,
+            lasting_stub_port: None,
+            announce: |_| {},
             envoy_config: repository().join("envoy/gateway.yaml"),
             control_plane_env: BTreeMap::new(),
             limits_env: BTreeMap::new(),
@@ -153,15 +163,31 @@ impl StackBuilder {
         self
     }
 
-    /// Lets a proxy stand in a connection: `detour` gets the address of the part it leads to, before that part runs,
-    /// and answers the proxy's own.
+    /// Puts a TCP proxy into a connection; [`Stack::proxy`] switches it while the Stack runs.
     #[must_use]
-    pub fn between(
-        mut self,
-        link: Link,
-        detour: impl FnMut(SocketAddr) -> SocketAddr + Send + 'static,
-    ) -> Self {
-        self.detours.insert(link, Box::new(detour));
+    pub fn proxied(mut self, link: Link) -> Self {
+        self.detours.insert(link, Detour::Proxy);
+        self
+    }
+
+    /// Leads a connection to a server of the test instead of the part.
+    #[must_use]
+    pub fn redirected(mut self, link: Link, target: SocketAddr) -> Self {
+        self.detours.insert(link, Detour::Instead(target));
+        self
+    }
+
+    /// Is told each step of starting, for people who wait.
+    #[must_use]
+    pub fn announce(mut self, announce: fn(&str)) -> Self {
+        self.announce = announce;
+        self
+    }
+
+    /// The stub's port; default a free one. It keeps no log of requests, so that it can run for days.
+    #[must_use]
+    pub fn lasting_stub_port(mut self, port: u16) -> Self {
+        self.lasting_stub_port = Some(port);
         self
     }
 
@@ -169,19 +195,13 @@ impl StackBuilder {
     ///
     /// # Errors
     /// A part does not come up: which one, why, and the end of its log.
-    pub async fn start(mut self) -> Result<Stack> {
+    pub async fn start(self) -> Result<Stack> {
         let mut attempt = 1;
         loop {
-            match Stack::try_start(&mut self).await {
+            match Stack::try_start(&self).await {
                 Err(error) if is_port_conflict(&error) && attempt < START_ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
         }
-    }
-
-    pub(super) fn route(&mut self, link: Link, target: SocketAddr) -> SocketAddr {
-        self.detours
-            .get_mut(&link)
-            .map_or(target, |detour| detour(target))
     }
 }

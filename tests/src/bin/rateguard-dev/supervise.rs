@@ -1,0 +1,91 @@
+//! The process that stays: holds the Stack until it is told to end.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rateguard_tests::stack::{Part, Stack, ports};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{record, report};
+
+/// Where a browser and a `curl` look first (SPEC 3.5).
+const CONSOLE_PORT: u16 = 3000;
+const GATEWAY_PORT: u16 = 3001;
+/// Kept from one run to the next where free: the demo's APIs point at it.
+const STUB_PORT: u16 = 3009;
+
+/// Starts everything and stays until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A part does not come up, or a file of `home` cannot be written.
+pub(crate) async fn run(home: &Path) -> Result<()> {
+    let mut end = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Handled, so that closing the terminal does not end the stack.
+    let _hang_up = signal(SignalKind::hangup())?;
+    let supervisor = record::Entry::of(record::SUPERVISOR, std::process::id(), None)?;
+    record::write(home, std::slice::from_ref(&supervisor))?;
+    let outcome = tokio::select! {
+        stack = start(home) => serve(home, supervisor, stack, &mut end, &mut interrupt).await,
+        _ = end.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    report::remove(home);
+    record::remove(home);
+    outcome
+}
+
+async fn start(home: &Path) -> Result<Stack> {
+    let console = ports::free_from(CONSOLE_PORT, &[GATEWAY_PORT, STUB_PORT])?;
+    let gateway = ports::free_from(GATEWAY_PORT, &[console, STUB_PORT])?;
+    let stub = ports::free_from(STUB_PORT, &[console, gateway])?;
+    for (what, wanted, got) in [
+        ("console", CONSOLE_PORT, console),
+        ("gateway", GATEWAY_PORT, gateway),
+    ] {
+        if wanted != got {
+            println!("port {wanted} is taken: the {what} is on {got}");
+        }
+    }
+    Stack::builder()
+        .home(&home.join("stack"))
+        .durable()
+        .reserve_timeout_ms(150)
+        .console_port(console)
+        .gateway_port(gateway)
+        .lasting_stub_port(stub)
+        .announce(|step| println!("{step}"))
+        .start()
+        .await
+}
+
+async fn serve(
+    home: &Path,
+    supervisor: record::Entry,
+    stack: Result<Stack>,
+    end: &mut tokio::signal::unix::Signal,
+    interrupt: &mut tokio::signal::unix::Signal,
+) -> Result<()> {
+    let stack = stack?;
+    let addresses = *stack.addresses();
+    let mut entries = vec![supervisor];
+    for part in Part::ALL {
+        let address = match part {
+            Part::Postgres => addresses.postgres,
+            Part::Redis => addresses.redis,
+            Part::ControlPlane => addresses.control_plane,
+            Part::Limits => addresses.limits_http,
+            Part::Envoy => addresses.gateway,
+        };
+        let pid = stack.pid(part).with_context(|| format!("{part} has ended"))?;
+        entries.push(record::Entry::of(part.name(), pid, Some(address))?);
+    }
+    record::write(home, &entries)?;
+    report::write(home, &stack)?;
+    tokio::select! {
+        _ = end.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    drop(stack);
+    Ok(())
+}
