@@ -3,15 +3,12 @@
 //! The code under `src/gen` is generated from `proto/schema` by `tests/generated.rs`, which also fails when the two
 //! differ. Messages need nothing but prost and build for wasm32; clients and servers are behind the feature `grpc`.
 
+pub mod convert;
 mod redacted;
 
 /// Package `rateguard.v1`.
-#[expect(
-    clippy::all,
-    clippy::pedantic,
-    clippy::allow_attributes,
-    reason = "generated code"
-)]
+#[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+#[cfg_attr(feature = "grpc", expect(clippy::allow_attributes, reason = "generated code"))]
 pub mod v1 {
     include!("gen/rateguard.v1.rs");
 }

@@ -1699,8 +1699,9 @@ pub struct Rule {
     pub unit: i32,
     #[prost(int64, tag = "11")]
     pub limit: i64,
-    #[prost(uint64, tag = "12")]
-    pub window_ms: u64,
+    /// Absent for TOKEN_BUCKET.
+    #[prost(message, optional, tag = "12")]
+    pub window: ::core::option::Option<Window>,
     #[prost(uint64, tag = "13")]
     pub refill_milli_per_s: u64,
     #[prost(int32, tag = "14")]
