@@ -132,7 +132,7 @@ impl TryFrom<v1::Scope> for Scope {
         check("Scope.name", named != name.is_empty())?;
         check(
             "Scope.trusted_hops",
-            trusted_hops == 0 || kind == ScopeKind::PerIp.into(),
+            trusted_hops == 0 || kind == i32::from(ScopeKind::PerIp),
         )?;
         match ScopeKind::try_from(kind).unwrap_or(ScopeKind::Unspecified) {
             ScopeKind::Unspecified => Err(Fault::Enum.at("Scope.kind")),
