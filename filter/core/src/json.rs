@@ -178,7 +178,8 @@ impl Scanner {
                     1
                 }
             };
-            self.offset += taken;
+            // Only request bodies need offsets; a response may be larger than a 32-bit one.
+            self.offset = self.offset.wrapping_add(taken);
             rest = rest.get(taken..).unwrap_or(after);
         }
     }
@@ -232,7 +233,7 @@ impl Scanner {
             _ => State::Failed,
         };
         if matches!(self.state, State::InLiteral { rest: [], .. }) {
-            self.end_scalar(Some(item), self.offset + 1, sink);
+            self.end_scalar(Some(item), self.offset.wrapping_add(1), sink);
         }
     }
 
@@ -257,7 +258,7 @@ impl Scanner {
             Some(_) => {
                 self.text.end();
                 self.state = State::InString { key, kept };
-                self.end_scalar(None, self.offset + run + 1, sink);
+                self.end_scalar(None, self.offset.wrapping_add(run + 1), sink);
             }
         }
         run + 1
@@ -270,7 +271,7 @@ impl Scanner {
             self.text.append(rest.get(..run).unwrap_or_default());
         }
         if run < rest.len() {
-            self.end_scalar(None, self.offset + run, sink);
+            self.end_scalar(None, self.offset.wrapping_add(run), sink);
         }
         run
     }
@@ -318,7 +319,7 @@ impl Scanner {
         }
         if name.is_none() {
             with_path(&self.names, self.followed.saturating_sub(1), |path| {
-                sink.other_key(path)
+                sink.other_key(path);
             });
         }
     }
@@ -330,17 +331,19 @@ impl Scanner {
 
     /// The value at hand has a path made of known names.
     fn is_reported(&self) -> bool {
-        self.is_followed() && self.current_name().is_none_or(|name| name.is_some())
+        self.is_followed() && self.current_name().is_some()
     }
 
-    /// `None` at top level.
-    fn current_name(&self) -> Option<Option<&'static str>> {
-        let level = self.followed.checked_sub(1)?;
-        self.names.get(level).copied()
+    /// The name of the innermost followed container's member; empty at top level, `None` if unknown.
+    fn current_name(&self) -> Option<&'static str> {
+        match self.followed.checked_sub(1) {
+            Some(level) => self.names.get(level).copied().flatten(),
+            None => Some(""),
+        }
     }
 
     fn open<S: Sink>(&mut self, object: bool, sink: &mut S) {
-        let is_element = self.current_name() == Some(Some(ELEMENT));
+        let is_element = self.current_name() == Some(ELEMENT);
         if self.is_reported() {
             let item = if object { Item::Object } else { Item::Array };
             let at = self.offset;
@@ -379,7 +382,7 @@ impl Scanner {
             self.followed = self.followed.saturating_sub(1);
             let at = self.offset;
             with_path(&self.names, self.followed, |path| {
-                sink.item(path, Item::Closed, at)
+                sink.item(path, Item::Closed, at);
             });
         }
         self.end_value();

@@ -224,10 +224,10 @@ impl Fields {
             ("stream_options", Item::Null) => self.options = Options::Null { at, end: at },
             // What these mean elsewhere than in a chat is not ours to judge.
             (_, Item::Null) | ("messages" | "include_usage", _) => {}
-            ("max_tokens" | "max_completion_tokens" | "n", Item::Number(text)) => match limit(text) {
-                Some(limit) if name == "n" => facts.choice_count = limit,
-                Some(limit) => facts.max_output_tokens = facts.max_output_tokens.max(limit),
-                None => self.fail(RequestBodyError::Invalid { field: name }),
+            ("max_tokens" | "max_completion_tokens" | "n", Item::Number(text)) => match text.parse() {
+                Ok(number) if name == "n" => facts.choice_count = limit(number),
+                Ok(number) => facts.max_output_tokens = facts.max_output_tokens.max(limit(number)),
+                Err(_) => self.fail(RequestBodyError::Invalid { field: name }),
             },
             _ => self.fail(RequestBodyError::Invalid { field: name }),
         }
@@ -292,10 +292,9 @@ impl Fields {
     }
 }
 
-/// The limit that a number sets: itself rounded up, at most 2^53; the inner `None` for a negative one, which some
-/// servers read as "no limit". `None` if it is no number.
-fn limit(text: &str) -> Option<Option<u64>> {
+/// The limit that a number sets: itself rounded up, at most 2^53. `None` for a negative one, which some servers read as
+/// "no limit".
+fn limit(number: f64) -> Option<u64> {
     const LIMIT_MAX: f64 = 9_007_199_254_740_992.0;
-    let number: f64 = text.parse().ok()?;
-    Some((number >= 0.0).then(|| number.ceil().min(LIMIT_MAX) as u64))
+    (number >= 0.0).then(|| number.ceil().min(LIMIT_MAX) as u64)
 }

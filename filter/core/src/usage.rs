@@ -14,7 +14,10 @@
 //! - **Duplicate keys.** The last wins, of an object as a whole, and the reading is `irregular`. Keys written with
 //!   escapes are the keys that they spell.
 //! - **Streams.** OpenAI: the last chunk with a usage object stands alone. Anthropic: the figures of `message_start` are
-//!   replaced one by one by those that a `message_delta` states; none are added. An event that is not JSON is skipped.
+//!   replaced one by one by those that a `message_delta` states; none are added.
+//! - **Broken.** A document that is not JSON, or is followed by anything but white space, says nothing: a body is estimated,
+//!   an event skipped. A document that is cut off says what it said until there: if all required figures are among it,
+//!   the reading is `Partial`. So is that of a stream which ends without its last figures (Anthropic's `message_delta`).
 //! - **Formats** other than these two are not read yet: estimated.
 
 mod document;
@@ -37,7 +40,8 @@ pub struct Reading {
     pub source: Option<UsageSource>,
     /// The model that answered, at most 256 bytes. Also there when `tokens` is not.
     pub model: Option<String>,
-    /// A key of the usage was there twice, a figure was rejected, or a part was larger than its whole.
+    /// Usage was there, but not as the provider documents it: a key twice, a required figure missing, one rejected, or a
+    /// part larger than its whole.
     pub irregular: bool,
 }
 
@@ -163,7 +167,9 @@ impl Reader {
         let ended = match body {
             Body::Unread | Body::Undecided(_) => false,
             Body::Json(parse) => {
-                tally.absorb(&parse.document);
+                if !parse.scanner.is_failed() {
+                    tally.absorb(&parse.document);
+                }
                 complete && parse.scanner.is_done()
             }
             Body::Events(mut events) => {

@@ -34,6 +34,8 @@ pub(super) struct Tally {
     followed: Followed,
     figures: Figures,
     model: Option<String>,
+    /// A document had a key of its usage twice.
+    repeated: bool,
     /// The figures are those of the end, not those that a stream begins with.
     is_final: bool,
     /// The stream said that it is over.
@@ -46,6 +48,7 @@ impl Tally {
             followed,
             figures: Figures::default(),
             model: None,
+            repeated: false,
             is_final: false,
             is_ended: false,
         }
@@ -69,6 +72,7 @@ impl Tally {
     }
 
     pub(super) fn absorb(&mut self, document: &Document) {
+        self.repeated |= document.outer.figures.repeated || document.inner.figures.repeated;
         let anthropic = match self.followed {
             Followed::Any => document.kind != Kind::Other,
             Followed::OpenAi => false,
@@ -130,7 +134,7 @@ impl Tally {
     }
 
     pub(super) fn is_irregular(&self) -> bool {
-        self.figures.repeated
+        self.repeated
             || match self.buckets() {
                 Some((_, irregular)) => irregular,
                 None => self.figures.present,
