@@ -283,6 +283,29 @@ fn anthropic_delta_replaces_field_by_field_and_adds_nothing() {
 }
 
 #[test]
+fn whose_documents_count_is_settled_by_the_first_with_usage() {
+    let openai = format!("data: {CHAT}\n\n");
+    let anthropic = "data: {\"type\":\"message\",\"usage\":{\"input_tokens\":3,\"output_tokens\":4}}\n\n";
+    assert_eq!(
+        input_and_output(&read(&format!("{openai}{anthropic}"))),
+        Some((1, 2))
+    );
+    assert_eq!(
+        input_and_output(&read(&format!("{anthropic}{openai}"))),
+        Some((3, 4))
+    );
+}
+
+#[test]
+fn up_03_data_lines_are_joined_by_a_line_feed_so_a_number_ends_with_its_line() {
+    let event = |two_lines: &str| {
+        format!("data: {{\"usage\":{{\"prompt_tokens\":{two_lines},\"completion_tokens\":2}}}}\n\n")
+    };
+    assert_eq!(input_and_output(&read(&event("1\ndata: "))), Some((1, 2)));
+    assert_eq!(input_and_output(&read(&event("1\ndata:0"))), None);
+}
+
+#[test]
 fn figures_in_text_or_elsewhere_are_not_usage() {
     for document in [
         r#"{"choices":[{"usage":{"prompt_tokens":1,"completion_tokens":2}}]}"#,
