@@ -1,0 +1,122 @@
+//! Everything that can go out.
+
+use crate::headers::HeaderBlock;
+use rateguard_model::error_code::ErrorCode;
+use rateguard_model::event::RequestEvent;
+use rateguard_model::id::{ApiId, KeyId, RequestId, WorkspaceId};
+use rateguard_model::quota::Quota;
+
+/// What the host is to do, in order, and whether the stream goes on.
+#[derive(Debug, Default, PartialEq)]
+pub struct Effects {
+    pub flow: Flow,
+    pub list: Vec<Effect>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Flow {
+    /// Nothing passes on; also what is right once a reply was sent.
+    Pause,
+    #[default]
+    Continue,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Asks the limit service. The answer comes as an event.
+    Reserve(Box<ReserveCall>),
+    /// The answer to [`Effect::Reserve`] is not wanted any more.
+    CancelReserve,
+    /// Replaces all request headers.
+    SetRequestHeaders(HeaderBlock),
+    /// Replaces the whole buffered request body. Its `content-length` is gone before anything is forwarded.
+    SetRequestBody(Vec<u8>),
+    /// Lets a paused request go on.
+    ResumeRequest,
+    SetResponseHeaders(HeaderBlock),
+    /// Replaces the response body that this callback was given.
+    SetResponseBody(Vec<u8>),
+    /// Adds after the response body that this callback was given.
+    AppendResponseBody(Vec<u8>),
+    AddResponseTrailer(&'static str, String),
+    /// Answers instead of the upstream.
+    Reply(Box<Reply>),
+    /// An open reservation: to be renewed while its answer is outstanding.
+    Opened { id: RequestId, workspace_id: WorkspaceId },
+    /// It needs no more renewal.
+    Closed { id: RequestId },
+    Settle(Box<Settlement>),
+    /// Everything goes back: nothing reached the upstream.
+    Release(Box<Settlement>),
+    Record(Box<RequestEvent>),
+    KeyUsed(KeyId),
+    /// What the ledger last said about a quota whose failure mode is BOUNDED_OPEN.
+    Seen { quota: Box<Quota>, remaining: i64, live_workers: u32 },
+    /// An admission drew on what this worker may still admit by itself.
+    DrewShare { quota: Box<Quota> },
+    Count(Metric),
+    Warn(Warning),
+}
+
+/// What `Reserve` carries, besides what every call does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReserveCall {
+    pub id: RequestId,
+    pub workspace_id: WorkspaceId,
+    pub key_id: KeyId,
+    pub api_id: ApiId,
+    pub quotas: Vec<Quota>,
+}
+
+/// Resolves a reservation; stands alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    pub id: RequestId,
+    pub workspace_id: WorkspaceId,
+    pub reserved_at_ms: i64,
+    pub amounts: Vec<SettledAmount>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettledAmount {
+    /// `amount` is what was held.
+    pub quota: Quota,
+    pub window_start_ms: i64,
+    pub actual: i64,
+}
+
+/// A local answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+}
+
+/// Counters. Each is one Envoy metric without labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    Admitted,
+    Bypassed,
+    Refused(ErrorCode),
+    /// Admitted although the ledger could not be asked, or answered from memory.
+    Degraded,
+    ReserveFailed,
+    LocalReply,
+    ClientClosed,
+    /// Usage that had to be estimated.
+    Estimated,
+    /// An event that came in no order that makes sense.
+    OutOfOrder,
+}
+
+/// Things an operator should read about. Each is logged at most once a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// Requests pass on their failure mode.
+    LimitServiceAway,
+    LedgerDegraded,
+    /// Envoy gave a local answer that the table of errors does not know.
+    UnknownLocalReply,
+    OutOfOrder,
+}
