@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// One bucket for the whole workspace; what a workspace's budget uses.
-pub const WORKSPACE: &str = "w";
+pub const WORKSPACE: &str = "-";
 
 /// Appends a part: its letter and the 32 hex digits of an id.
 pub fn push_id(partition: &mut String, letter: char, id: &[u8; 16]) {
