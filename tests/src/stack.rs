@@ -451,6 +451,18 @@ impl Stack {
             .with_context(|| format!("redis {name}"))
     }
 
+    /// Keeps it until this process ends, for all tests of a program; a panic of any of them shows its logs.
+    #[must_use]
+    pub fn share(self) -> &'static Self {
+        let shared: &'static Self = Box::leak(Box::new(self));
+        let earlier_hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            earlier_hook(panic);
+            shared.print_logs();
+        }));
+        shared
+    }
+
     /// Prints the end of every part's log.
     pub fn print_logs(&self) {
         for (part, process) in self.lock().iter() {

@@ -145,7 +145,7 @@ impl StackBuilder {
     /// Another template than `envoy/gateway.yaml` for Envoy's configuration.
     #[must_use]
     pub fn envoy_config(mut self, template: &Path) -> Self {
-        self.envoy_config = template.to_owned();
+        self.envoy_config = template.into();
         self
     }
 

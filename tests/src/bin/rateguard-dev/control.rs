@@ -154,11 +154,8 @@ async fn end_leftovers(home: &Path) {
 
 async fn gone(entry: &record::Entry) -> Result<()> {
     wait::until(&format!("{} to end", entry.name), DOWN_WITHIN, async || {
-        if entry.is_alive() {
-            bail!("process {} still runs", entry.pid())
-        } else {
-            Ok(())
-        }
+        anyhow::ensure!(!entry.is_alive(), "process {} still runs", entry.pid());
+        Ok(())
     })
     .await
 }

@@ -30,10 +30,7 @@ pub(crate) fn write(home: &Path, stack: &Stack) -> Result<()> {
         ("DEMO_WORKSPACE_ID", seed.workspace_id.clone()),
         ("DEMO_API_KEY", seed.api_key.clone()),
     ];
-    let text: String = lines
-        .iter()
-        .map(|(name, value)| format!("{name}={value}\n"))
-        .collect();
+    let text = lines.map(|(name, value)| format!("{name}={value}\n")).concat();
     let staged = home.join("stack.env.new");
     let _ = fs::remove_file(&staged);
     let mut file = OpenOptions::new()
