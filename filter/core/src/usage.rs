@@ -18,6 +18,7 @@
 //! - **Broken.** A document that is not JSON, or is followed by anything but white space, says nothing: a body is estimated,
 //!   an event skipped. A document that is cut off says what it said until there: if all required figures are among it,
 //!   the reading is `Partial`. So is that of a stream which ends without its last figures (Anthropic's `message_delta`).
+//! - **Mixed providers.** The first document with usage settles whose figures count; the other provider's are skipped.
 //! - **Formats** other than these two are not read yet: estimated.
 
 mod document;

@@ -81,7 +81,7 @@ impl Tally {
         if anthropic {
             self.followed = Followed::Anthropic;
             self.absorb_anthropic(document);
-        } else {
+        } else if document.kind == Kind::Other {
             self.absorb_openai(&document.outer);
         }
     }
