@@ -345,7 +345,7 @@ pub struct RequestEvent {
     pub ttft_ms: u32,
     #[prost(string, tag = "26")]
     pub client_ip: ::prost::alloc::string::String,
-    /// SPEC 1.8 code, or upstream_status_<n>; empty when the request succeeded.
+    /// SPEC 1.8 code, or `upstream_status_<n>`; empty when the request succeeded.
     #[prost(string, tag = "27")]
     pub error_type: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "28")]
