@@ -7,6 +7,12 @@
 //! - an expired reservation is charged at the reserved amount; a late settlement replaces that charge;
 //! - windows start and end where [`rateguard_model::window`] says, and never slide by being hit.
 
+mod check;
+pub mod memory;
+pub mod redis;
+
+pub use check::{MEMORY_MS, TTL_MS_MAX, WAIT_MS_MAX};
+
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::Quota;
 use rateguard_model::window::Bounds;

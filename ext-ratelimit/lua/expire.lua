@@ -1,0 +1,57 @@
+#!lua
+-- Charges reservations that nobody resolved in time, in full, and notes them for publishing.
+--
+-- KEYS  1 held      hash: reservation id -> record of an open reservation
+--       2 open      zset: reservation id by expiry (Unix ms)
+--       3 expired   hash: reservation id -> '<d' when it expired (Unix ms), then its record
+--       4..         the `resolved` hashes of the ids, and the buckets of their FIXED_WINDOW quotas
+-- ARGV  1 how long resolved ids are remembered (ms)
+--       2.. per reservation '<c16HdH': id, index in KEYS of its `resolved` hash, end of that slot (Unix ms), number of
+--         amounts held in fixed windows; then per amount '<Hdd': index of the bucket, amount, start of the window
+-- Reply number of reservations charged: those still open and still due.
+-- Atomic: everything; a reservation is charged and noted, or neither. Token buckets and sliding windows were charged
+-- when the reservation was made.
+
+-- include: clock.lua
+-- include: meters.lua
+
+-- 1. Read: the clock, and per reservation whether it is still due.
+local call, unpack_s = redis.call, struct.unpack
+local memory = tonumber(ARGV[1])
+local now = now_ms()
+local charged = 0
+for i = 2, #ARGV do
+  local id, slot, slot_end, amounts, position = unpack_s('<c16HdH', ARGV[i])
+  local expiry = call('ZSCORE', KEYS[2], id)
+  local record = call('HGET', KEYS[1], id)
+  if expiry and not record then
+    call('ZREM', KEYS[2], id)
+  elseif expiry and tonumber(expiry) <= now then
+    -- 2. Move what is held to what is spent. A bucket that is gone has nothing that anybody still reads.
+    for _ = 1, amounts do
+      local bucket, amount, start
+      bucket, amount, start, position = unpack_s('<Hdd', ARGV[i], position)
+      local state = call('GET', KEYS[bucket])
+      if state then
+        local window = { unpack_s('<dddddd', state) }
+        local at = start == window[1] and 1 or start == window[4] and 4
+        if at then
+          window[at + 1] = math.min(window[at + 1] + amount, MAX)
+          window[at + 2] = math.max(window[at + 2] - amount, 0)
+          call('SET', KEYS[bucket], struct.pack('<dddddd', window[1], window[2], window[3], window[4], window[5],
+            window[6]), 'KEEPTTL')
+        end
+      end
+    end
+    -- 3. Resolve it, and note it for publishing.
+    local _, reply_len, skipped_len, at = unpack_s('<BHH', record)
+    call('HDEL', KEYS[1], id)
+    call('ZREM', KEYS[2], id)
+    call('HSET', KEYS[slot], id, struct.pack('<BHH', 4, reply_len, skipped_len)
+      .. string.sub(record, at, at + reply_len + skipped_len - 1))
+    call('PEXPIREAT', KEYS[slot], math.max(now, slot_end) + memory, 'NX')
+    call('HSET', KEYS[3], id, struct.pack('<d', now) .. record)
+    charged = charged + 1
+  end
+end
+return charged

@@ -1,0 +1,196 @@
+#!lua
+-- Resolves reservations with what was really used, or releases them. Always writes, also below zero and beyond limits.
+--
+-- KEYS  1 held      hash: reservation id -> record of an open reservation
+--       2 open      zset: reservation id by expiry (Unix ms)
+--       3..         the `resolved` hashes of the ids, then buckets, then logs, as the header counts them
+-- ARGV  1 '<BdHHH': mode (0 settle, 1 release), how long resolved ids are remembered (ms), number of settlements,
+--         of `resolved` hashes, of buckets
+--       2 settlements, one after the other: '<HdH': index in KEYS of the id's `resolved` hash, end of its slot
+--         (Unix ms), number of amounts; then per amount '<BBHHdddddd': meter (0 token bucket, 1 sliding window,
+--         2 fixed window), 1 if the amount was held until settled, index of the bucket, index of the log, held amount,
+--         actual amount, start of the window (fixed) or time of the entry (sliding) (Unix ms), and
+--           token bucket:   limit, rate (thousandths of a unit per s), 0
+--           sliding window: window ms, 0, 0
+--           fixed window:   end of that window, when its state may go (Unix ms), 0
+--       3.. reservation ids, 16 bytes, in the same order
+-- Reply one byte per settlement: 1 applied, 2 duplicate, 3 replaced the charge of an expired reservation.
+-- Atomic: everything. An id is resolved once, in this batch or in an earlier one.
+
+-- include: clock.lua
+-- include: meters.lua
+-- include: window_log.lua
+
+local KEYS, ARGV = KEYS, ARGV
+local call, pack, unpack_s, sub, find = redis.call, struct.pack, struct.unpack, string.sub, string.find
+
+-- 1. Read: the clock, the records, every state.
+local mode, memory, count, slots, buckets = unpack_s('<BdHHH', ARGV[1])
+local now = now_ms()
+local open = call('HMGET', KEYS[1], unpack(ARGV, 3, 2 + count))
+local first_bucket = 3 + slots
+local states = buckets > 0 and call('MGET', unpack(KEYS, first_bucket, first_bucket + buckets - 1)) or {}
+
+-- 2. Apply to copies. A bucket's copy lives in `touched` by its index in KEYS, with `expire` as SET wants it.
+local touched, resolved, writes, gone = {}, {}, {}, {}
+local status = {}
+
+local function token_bucket(bucket, change, limit, rate)
+  local copy = touched[bucket]
+  if not copy then
+    copy = { limit, 0, now }
+    local state = states[bucket - first_bucket + 1]
+    if state then
+      local level, frac, seen = unpack_s('<ddd', state)
+      copy[1], copy[2] = refill(level, frac, now > seen and now - seen or 0, rate, limit)
+    end
+    copy.format = '<ddd'
+    touched[bucket] = copy
+  end
+  local level = copy[1] - change
+  if level >= limit then
+    level, copy[2] = limit, 0
+  end
+  if level < -MAX then level = -MAX end
+  copy[1] = level
+  copy.expires_at = now + wait_ms(limit - level, copy[2], rate) + 1000
+end
+
+local function sliding_window(bucket, log, id, known, amount, actual, at, window)
+  local copy = touched[bucket]
+  if not copy then
+    copy = { 0, 0, 0, 0 }
+    local state = states[bucket - first_bucket + 1]
+    if state then
+      local total, oldest, newest, life = unpack_s('<dddd', state)
+      if newest > 0 and oldest <= now - window then
+        total, oldest, newest, life = forget(log, total, newest, life, now - window)
+      end
+      copy[1], copy[2], copy[3], copy[4] = total, oldest, newest, life
+    end
+    copy.format = '<dddd'
+    touched[bucket] = copy
+  end
+  if at > now then at = now end
+  if at > now - window then
+    if known and copy[3] > 0 and call('ZREM', log, pack(ENTRY, at, id, amount)) == 1 then
+      copy[1] = copy[1] - amount
+      local last = call('ZRANGE', log, -1, -1)[1]
+      if last then
+        copy[3] = unpack_s('>I6', last)
+      else
+        copy[1], copy[2], copy[3], copy[4] = 0, 0, 0, 0
+      end
+    end
+    if actual > 0 then
+      copy[1], copy[2], copy[3], copy[4] =
+        push(log, copy[1], copy[2], copy[3], copy[4], at, id, actual, window, now)
+    end
+  end
+  copy.expires_at = copy[3] + window + 1000
+end
+
+local function fixed_window(bucket, held, released, charged, start, finish, life)
+  local copy = touched[bucket]
+  if not copy then
+    local state = states[bucket - first_bucket + 1]
+    copy = state and { unpack_s('<dddddd', state) } or { start, 0, 0, -1, 0, 0 }
+    copy.format, copy.expires_at = '<dddddd', not state and life or nil
+    touched[bucket] = copy
+  end
+  if start > copy[1] then
+    roll(copy, start)
+    copy.expires_at = life
+  end
+  if start < copy[1] and start > copy[4] then copy[4], copy[5], copy[6] = start, 0, 0 end
+  local slot = start == copy[1] and 1 or start == copy[4] and 4
+  if not slot then return end
+  -- What was held until now goes back: from `reserved` while open, else from `spent`.
+  if held then
+    copy[slot + 2] = math.max(copy[slot + 2] - released, 0)
+  else
+    copy[slot + 1] = math.max(copy[slot + 1] - released, 0)
+  end
+  copy[slot + 1] = math.min(copy[slot + 1] + charged, MAX)
+end
+
+local position = 1
+for i = 1, count do
+  local id = ARGV[2 + i]
+  local slot, slot_end, amounts
+  slot, slot_end, amounts, position = unpack_s('<HdH', ARGV[2], position)
+  local record, was = open[i], nil
+  if resolved[id] then
+    was = 2
+  elseif record then
+    was = 0
+  else
+    record = call('HGET', KEYS[slot], id)
+    was = record and unpack_s('<B', record) or -1
+  end
+  -- 0 open, 1 admitted with nothing to settle, 2 settled or released, 4 expired and charged, -1 never seen
+  if was == 2 then
+    status[i] = 2
+    position = position + amounts * 54
+  else
+    status[i] = was == 4 and 3 or 1
+    resolved[id] = true
+    local body, skipped = '', ''
+    if record then
+      local _, reply_len, skipped_len, at = unpack_s('<BHH', record)
+      body = sub(record, at, at + reply_len + skipped_len - 1)
+      skipped = sub(body, reply_len + 1)
+      record = pack('<BHH', 2, reply_len, skipped_len) .. body
+    else
+      record = pack('<BHH', 2, 0, 0)
+    end
+    if was == 0 then gone[#gone + 1] = id end
+    local write = writes[slot]
+    if not write then
+      write = { life = math.max(now, slot_end) + memory }
+      writes[slot] = write
+    end
+    write[#write + 1], write[#write + 2] = id, record
+    for _ = 1, amounts do
+      local meter, held, bucket, log, amount, actual, start, p1, p2
+      meter, held, bucket, log, amount, actual, start, p1, p2, _, position =
+        unpack_s('<BBHHdddddd', ARGV[2], position)
+      if mode == 1 then actual = 0 end
+      if skipped == '' or not find(skipped, KEYS[bucket] .. '\n', 1, true) then
+        local taken = was >= 0 and amount or 0
+        if meter == 0 then
+          token_bucket(bucket, actual - taken, p1, p2)
+        elseif meter == 1 then
+          sliding_window(bucket, KEYS[log], id, was >= 0, amount, actual, start, p1)
+        else
+          fixed_window(bucket, held == 1 and was == 0, taken, actual, start, p1, p2)
+        end
+      end
+    end
+  end
+end
+
+-- 3. Write all.
+for bucket, copy in pairs(touched) do
+  if copy.format == '<dddd' and copy[3] == 0 then
+    call('DEL', KEYS[bucket])
+  else
+    local state = pack(copy.format, unpack(copy))
+    if not copy.expires_at then
+      call('SET', KEYS[bucket], state, 'KEEPTTL')
+    elseif copy.expires_at >= MAX then
+      call('SET', KEYS[bucket], state)
+    else
+      call('SET', KEYS[bucket], state, 'PXAT', copy.expires_at)
+    end
+  end
+end
+if #gone > 0 then
+  call('HDEL', KEYS[1], unpack(gone))
+  call('ZREM', KEYS[2], unpack(gone))
+end
+for slot, write in pairs(writes) do
+  call('HSET', KEYS[slot], unpack(write))
+  call('PEXPIREAT', KEYS[slot], write.life, 'NX')
+end
+return string.char(unpack(status))

@@ -1,0 +1,418 @@
+//! The ledger in memory: the reference model of the Redis ledger, and what answers while Redis is away.
+//!
+//! Memory is bounded by [`MemoryBounds`]. A full table of open reservations, buckets or log entries makes `reserve`
+//! and `settle` answer `Unavailable`, never "admitted". A full table of resolved ids forgets the oldest early: an id
+//! repeated after that counts again.
+//!
+//! A refused request leaves no trace: the same id is judged again.
+
+mod bucket;
+
+use super::check::{self, MEMORY_MS, Part};
+use super::{
+    BucketRef, BucketStatus, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved, Resolution, Settlement,
+};
+use bucket::{Bucket, Change};
+use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
+use rateguard_model::quota::Quota;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Most things that are kept. A reservation takes about 1 kB, a bucket 300 B, an entry 50 B.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryBounds {
+    pub open_max: usize,
+    pub resolved_max: usize,
+    pub bucket_max: usize,
+    /// Entries of all sliding windows together.
+    pub entry_max: usize,
+}
+
+impl Default for MemoryBounds {
+    fn default() -> Self {
+        Self { open_max: 100_000, resolved_max: 200_000, bucket_max: 200_000, entry_max: 2_000_000 }
+    }
+}
+
+/// How often idle buckets are looked for, in ms.
+const TIDY_EVERY_MS: i64 = 30_000;
+
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    bounds: MemoryBounds,
+    state: Mutex<State>,
+}
+
+type ReservationKey = (WorkspaceId, RequestId);
+type BucketKey = (WorkspaceId, QuotaId, u32, String);
+
+#[derive(Debug, Default)]
+struct State {
+    buckets: HashMap<BucketKey, Bucket>,
+    entry_count: usize,
+    records: HashMap<ReservationKey, Record>,
+    /// Open reservations: workspace, expiry, id.
+    open: BTreeSet<(WorkspaceId, i64, RequestId)>,
+    /// Resolved ids in the order they are forgotten.
+    resolved: VecDeque<(i64, ReservationKey)>,
+    expired: BTreeMap<ReservationKey, Expired>,
+    tidy_at_ms: i64,
+}
+
+/// What is remembered of a reservation.
+#[derive(Debug)]
+struct Record {
+    phase: Phase,
+    /// `None`: settled before the reserve was seen.
+    answer: Option<Reserved>,
+    /// Shadow rules that would have refused, and so were not charged.
+    skipped: Vec<BucketKey>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// With the window that each quota was taken from.
+    Open {
+        expires_at_ms: i64,
+        charges: Vec<(Quota, i64)>,
+    },
+    /// Only requests were counted: nothing to settle.
+    Admitted,
+    Expired,
+    Resolved,
+    /// No record yet.
+    Unseen,
+}
+
+impl MemoryLedger {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn with_bounds(bounds: MemoryBounds) -> Self {
+        Self { bounds, state: Mutex::default() }
+    }
+
+    /// The state is whole after every step, so a panic elsewhere does not spoil it.
+    fn lock(&self, now_ms: i64) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tidy(now_ms, self.bounds);
+        state
+    }
+}
+
+impl Ledger for MemoryLedger {
+    async fn reserve(&self, request: &Reserve, now_ms: i64) -> Result<Reserved, LedgerError> {
+        check::reserve(request)?;
+        self.lock(now_ms).reserve(request, now_ms, self.bounds)
+    }
+
+    async fn settle(&self, settlements: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        self.lock(now_ms).resolve(settlements, false, now_ms, self.bounds)
+    }
+
+    async fn renew(
+        &self,
+        reservations: &[(WorkspaceId, RequestId)],
+        ttl_ms: u32,
+        now_ms: i64,
+    ) -> Result<Vec<Resolution>, LedgerError> {
+        if ttl_ms == 0 || ttl_ms > check::TTL_MS_MAX {
+            return Err(LedgerError::Invalid("ttl_ms"));
+        }
+        let mut state = self.lock(now_ms);
+        Ok(reservations.iter().map(|key| state.renew(*key, now_ms + i64::from(ttl_ms))).collect())
+    }
+
+    async fn release(&self, releases: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        self.lock(now_ms).resolve(releases, true, now_ms, self.bounds)
+    }
+
+    async fn status(
+        &self,
+        workspace_id: WorkspaceId,
+        buckets: &[BucketRef],
+        now_ms: i64,
+    ) -> Result<Vec<BucketStatus>, LedgerError> {
+        for bucket in buckets {
+            check::quota(&bucket.quota)?;
+        }
+        let mut state = self.lock(now_ms);
+        Ok(buckets.iter().map(|bucket| state.status(workspace_id, &bucket.quota, now_ms)).collect())
+    }
+
+    async fn sweep(&self, workspace_id: WorkspaceId, max: usize, now_ms: i64) -> Result<Vec<Expired>, LedgerError> {
+        let mut state = self.lock(now_ms);
+        state.expire(workspace_id, max, now_ms);
+        Ok(state.awaiting(workspace_id, max))
+    }
+
+    async fn confirm_expired(&self, workspace_id: WorkspaceId, ids: &[RequestId]) -> Result<(), LedgerError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            state.expired.remove(&(workspace_id, *id));
+        }
+        Ok(())
+    }
+
+    async fn open_workspaces(&self) -> Result<Vec<WorkspaceId>, LedgerError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = state.open.iter().map(|(workspace_id, _, _)| *workspace_id);
+        let expired = state.expired.keys().map(|(workspace_id, _)| *workspace_id);
+        Ok(open.chain(expired).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    async fn reset(
+        &self,
+        workspace_id: WorkspaceId,
+        quota: QuotaId,
+        partition: Option<&str>,
+    ) -> Result<u32, LedgerError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.buckets.len();
+        state.buckets.retain(|(workspace, id, _, whose), _| {
+            *workspace != workspace_id || *id != quota || partition.is_some_and(|partition| partition != whose)
+        });
+        state.count_entries();
+        Ok((before - state.buckets.len()) as u32)
+    }
+}
+
+impl State {
+    fn reserve(&mut self, request: &Reserve, now_ms: i64, bounds: MemoryBounds) -> Result<Reserved, LedgerError> {
+        if let Some(record) = self.records.get(&(request.workspace_id, request.id)) {
+            return Ok(record.answer.clone().unwrap_or_else(|| self.look(request, now_ms)));
+        }
+        self.has_room(&request.quotas, now_ms, bounds)?;
+        let fits: Vec<bool> =
+            request.quotas.iter().map(|quota| self.bucket(request, quota, now_ms).fits(quota, now_ms)).collect();
+        let admitted =
+            request.quotas.iter().zip(&fits).all(|(quota, fits)| *fits || check::part(quota) != Part::Enforce);
+
+        let mut results = Vec::with_capacity(request.quotas.len());
+        let mut skipped = Vec::new();
+        for (quota, fits) in request.quotas.iter().zip(fits) {
+            let skip = !fits && check::part(quota) == Part::ShadowWhenItFits;
+            if admitted && skip {
+                skipped.push(bucket_key(request.workspace_id, quota));
+            }
+            let bucket = self.bucket(request, quota, now_ms);
+            if admitted && !skip {
+                bucket.take(quota, request.id, now_ms);
+            }
+            let told = bucket.tell(quota, now_ms);
+            let retry_after_ms = if fits { None } else { told.retry_after_ms };
+            results.push(QuotaResult { admitted: fits, retry_after_ms, ..told });
+        }
+        let answer = Reserved { admitted, now_ms, results };
+        if admitted {
+            self.entry_count += request.quotas.len();
+            self.remember(request, &answer, skipped, now_ms);
+        }
+        Ok(answer)
+    }
+
+    /// The answer to a reserve that comes after its settlement: admitted, and nothing is taken.
+    fn look(&mut self, request: &Reserve, now_ms: i64) -> Reserved {
+        let results = request.quotas.iter().map(|quota| {
+            let told = self.bucket(request, quota, now_ms).tell(quota, now_ms);
+            QuotaResult { admitted: true, retry_after_ms: None, ..told }
+        });
+        Reserved { admitted: true, now_ms, results: results.collect() }
+    }
+
+    fn remember(&mut self, request: &Reserve, answer: &Reserved, skipped: Vec<BucketKey>, now_ms: i64) {
+        let key = (request.workspace_id, request.id);
+        let phase = if request.quotas.iter().any(check::needs_settling) {
+            let expires_at_ms = now_ms + i64::from(request.ttl_ms);
+            self.open.insert((request.workspace_id, expires_at_ms, request.id));
+            let starts = answer.results.iter().map(|result| result.window_start_ms);
+            Phase::Open { expires_at_ms, charges: request.quotas.iter().cloned().zip(starts).collect() }
+        } else {
+            self.resolved.push_back((now_ms + MEMORY_MS, key));
+            Phase::Admitted
+        };
+        self.records.insert(key, Record { phase, answer: Some(answer.clone()), skipped });
+    }
+
+    fn resolve(
+        &mut self,
+        settlements: &[Settlement],
+        release: bool,
+        now_ms: i64,
+        bounds: MemoryBounds,
+    ) -> Result<Vec<Resolution>, LedgerError> {
+        for settlement in settlements {
+            self.has_room_to_settle(settlement, now_ms, bounds)?;
+        }
+        let resolve = |settlement: &Settlement| {
+            if check::settlement(settlement, release, now_ms) {
+                self.resolve_one(settlement, release, now_ms)
+            } else {
+                Resolution::Invalid
+            }
+        };
+        Ok(settlements.iter().map(resolve).collect())
+    }
+
+    fn resolve_one(&mut self, settlement: &Settlement, release: bool, now_ms: i64) -> Resolution {
+        let workspace_id = settlement.workspace_id;
+        let key = (workspace_id, settlement.id);
+        let record = self.records.remove(&key);
+        let known = record.is_some();
+        let Record { phase, answer, skipped } = record.unwrap_or(Record {
+            phase: Phase::Unseen,
+            answer: None,
+            skipped: Vec::new(),
+        });
+        let (resolution, open) = match phase {
+            Phase::Resolved => {
+                self.records.insert(key, Record { phase, answer, skipped });
+                return Resolution::Duplicate;
+            }
+            Phase::Unseen | Phase::Admitted => (Resolution::Applied, false),
+            Phase::Open { expires_at_ms, .. } => {
+                self.open.remove(&(workspace_id, expires_at_ms, settlement.id));
+                (Resolution::Applied, true)
+            }
+            Phase::Expired => (Resolution::Replaced, false),
+        };
+        for amount in &settlement.amounts {
+            let bucket_key = bucket_key(workspace_id, &amount.quota);
+            if !skipped.contains(&bucket_key) {
+                let taken = if known { amount.quota.amount } else { 0 };
+                let used = if release { 0 } else { amount.actual };
+                let bucket = self.buckets.entry(bucket_key).or_insert_with(|| Bucket::new(&amount.quota, now_ms));
+                bucket.advance(now_ms);
+                bucket.settle(settlement, amount, Change { taken, open, used }, now_ms);
+            }
+        }
+        self.entry_count += settlement.amounts.len();
+        self.records.insert(key, Record { phase: Phase::Resolved, answer, skipped });
+        self.resolved.push_back((now_ms + MEMORY_MS, key));
+        resolution
+    }
+
+    fn renew(&mut self, key: ReservationKey, to_ms: i64) -> Resolution {
+        let (workspace_id, id) = key;
+        match self.records.get_mut(&key) {
+            Some(Record { phase: Phase::Open { expires_at_ms, .. }, .. }) => {
+                self.open.remove(&(workspace_id, *expires_at_ms, id));
+                *expires_at_ms = to_ms;
+                self.open.insert((workspace_id, to_ms, id));
+                Resolution::Applied
+            }
+            _ => Resolution::Unknown,
+        }
+    }
+
+    fn status(&mut self, workspace_id: WorkspaceId, quota: &Quota, now_ms: i64) -> BucketStatus {
+        let mut fresh = Bucket::new(quota, now_ms);
+        let bucket = self.buckets.get_mut(&bucket_key(workspace_id, quota)).unwrap_or(&mut fresh);
+        bucket.advance(now_ms);
+        check::status(quota, &bucket.tell(quota, now_ms), now_ms)
+    }
+
+    fn expire(&mut self, workspace_id: WorkspaceId, max: usize, now_ms: i64) {
+        let from = (workspace_id, i64::MIN, RequestId::from_bytes([0; 16]));
+        let to = (workspace_id, now_ms, RequestId::from_bytes([0xff; 16]));
+        let due: Vec<_> = self.open.range(from..=to).take(max).copied().collect();
+        for (workspace_id, expires_at_ms, id) in due {
+            self.open.remove(&(workspace_id, expires_at_ms, id));
+            let key = (workspace_id, id);
+            let Some(record) = self.records.get_mut(&key) else { continue };
+            let Phase::Open { charges, .. } = std::mem::replace(&mut record.phase, Phase::Expired) else { continue };
+            let skipped = record.skipped.clone();
+            let mut charged = Vec::new();
+            for (quota, window_start_ms) in charges {
+                let bucket_key = bucket_key(workspace_id, &quota);
+                if !check::needs_settling(&quota) || skipped.contains(&bucket_key) {
+                    continue;
+                }
+                if let Some(bucket) = self.buckets.get_mut(&bucket_key) {
+                    bucket.expire(&quota, window_start_ms);
+                }
+                charged.push((quota.id, quota.version, quota.partition, quota.amount));
+            }
+            self.resolved.push_back((now_ms + MEMORY_MS, key));
+            self.expired.insert(key, Expired { id, workspace_id, expired_at_ms: now_ms, charges: charged });
+        }
+    }
+
+    fn awaiting(&self, workspace_id: WorkspaceId, max: usize) -> Vec<Expired> {
+        let from = (workspace_id, RequestId::from_bytes([0; 16]));
+        let to = (workspace_id, RequestId::from_bytes([0xff; 16]));
+        self.expired.range(from..=to).take(max).map(|(_, expired)| expired.clone()).collect()
+    }
+
+    fn bucket(&mut self, request: &Reserve, quota: &Quota, now_ms: i64) -> &mut Bucket {
+        let bucket = self
+            .buckets
+            .entry(bucket_key(request.workspace_id, quota))
+            .or_insert_with(|| Bucket::new(quota, now_ms));
+        bucket.advance(now_ms);
+        bucket
+    }
+
+    fn has_room(&mut self, quotas: &[Quota], now_ms: i64, bounds: MemoryBounds) -> Result<(), LedgerError> {
+        if self.buckets.len() + quotas.len() > bounds.bucket_max
+            || self.entry_count + quotas.len() > bounds.entry_max
+        {
+            self.drop_idle(now_ms);
+        }
+        let full = self.open.len() >= bounds.open_max
+            || self.buckets.len() + quotas.len() > bounds.bucket_max
+            || self.entry_count + quotas.len() > bounds.entry_max;
+        if full { Err(LedgerError::Unavailable(None)) } else { Ok(()) }
+    }
+
+    /// Settlements may use as much again as reservations: what was admitted must be written.
+    fn has_room_to_settle(
+        &mut self,
+        settlement: &Settlement,
+        now_ms: i64,
+        bounds: MemoryBounds,
+    ) -> Result<(), LedgerError> {
+        let count = settlement.amounts.len();
+        let full = |state: &Self| {
+            state.buckets.len() + count > 2 * bounds.bucket_max || state.entry_count + count > 2 * bounds.entry_max
+        };
+        if full(self) {
+            self.drop_idle(now_ms);
+        }
+        if full(self) { Err(LedgerError::Unavailable(None)) } else { Ok(()) }
+    }
+
+    fn tidy(&mut self, now_ms: i64, bounds: MemoryBounds) {
+        while let Some((forget_at_ms, key)) = self.resolved.front().copied() {
+            if forget_at_ms > now_ms && self.resolved.len() <= bounds.resolved_max {
+                break;
+            }
+            self.resolved.pop_front();
+            // An id that was forgotten before may have come back and be open.
+            if self.records.get(&key).is_some_and(|record| !matches!(record.phase, Phase::Open { .. })) {
+                self.records.remove(&key);
+            }
+        }
+        if now_ms >= self.tidy_at_ms {
+            self.drop_idle(now_ms);
+            self.tidy_at_ms = now_ms + TIDY_EVERY_MS;
+        }
+    }
+
+    fn drop_idle(&mut self, now_ms: i64) {
+        self.buckets.retain(|_, bucket| {
+            bucket.advance(now_ms);
+            !bucket.is_idle(now_ms)
+        });
+        self.count_entries();
+    }
+
+    fn count_entries(&mut self) {
+        self.entry_count = self.buckets.values().map(Bucket::entry_count).sum();
+    }
+}
+
+fn bucket_key(workspace_id: WorkspaceId, quota: &Quota) -> BucketKey {
+    (workspace_id, quota.id, quota.version, quota.partition.clone())
+}

@@ -1,0 +1,546 @@
+//! The ledger in Redis: one script call per reservation, one per workspace and fifty settlements.
+//!
+//! Any error, a slow answer and a garbled one all mean `Unavailable`; none means "admitted". Nothing is retried but a
+//! script that Redis does not know (sent once more, whole) and a window that passed on the way. Calls in flight are
+//! bounded, and each ends within the ledger's timeout, so a Redis that hangs holds nothing but what was sent.
+//!
+//! A call that timed out may still be carried out when Redis comes back: its reservation is then open, and is settled
+//! by the caller's settlement or expires.
+
+mod pack;
+mod scripts;
+
+use super::check;
+use super::{
+    BucketRef, BucketStatus, Expired, Ledger, LedgerError, Reserve, Reserved, Resolution, Settlement,
+};
+use crate::keys::{self, WorkspaceKeys};
+use futures_util::future::try_join_all;
+use pack::{Kind, Packer, ReserveReply};
+use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
+use rateguard_model::quota::{Meter, Quota};
+use redis::aio::ConnectionManager;
+use redis::{Cmd, FromRedisValue, RedisError};
+use scripts::{Script, Scripts};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Most settlements of one script call: it keeps Redis from anything else for about a quarter of a millisecond.
+const BATCH_MAX: usize = 50;
+
+/// Most amounts of one script call.
+const BATCH_AMOUNTS_MAX: usize = 500;
+
+/// Most calls in flight; more wait, within their timeout.
+const IN_FLIGHT_MAX: usize = 1_024;
+
+const TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
+
+/// A workspace is registered anew this often, in case the registry was lost.
+const REGISTER_EVERY_MS: i64 = 300_000;
+
+/// Most workspaces that are known to be registered.
+const REGISTERED_MAX: usize = 100_000;
+
+/// How often a reservation is sent anew because its windows passed on the way.
+const WINDOW_RETRIES: usize = 3;
+
+pub struct RedisLedger {
+    connection: ConnectionManager,
+    scripts: Scripts,
+    timeout: Duration,
+    in_flight: Semaphore,
+    /// When each workspace was last registered (Unix ms).
+    registered: Mutex<HashMap<WorkspaceId, i64>>,
+}
+
+impl RedisLedger {
+    /// The connection's own response timeout holds as well.
+    pub fn new(connection: ConnectionManager) -> Self {
+        Self::with_scripts(connection, Scripts::new())
+    }
+
+    /// Longest that any single command may take, the wait for its turn included.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// For tests that move time: `clock` is Lua source that defines `now_ms()` instead of lua/clock.lua. Not part of
+    /// a release build.
+    #[cfg(debug_assertions)]
+    pub fn with_test_clock(connection: ConnectionManager, clock: &str) -> Self {
+        Self::with_scripts(connection, Scripts::with_clock(clock))
+    }
+
+    fn with_scripts(connection: ConnectionManager, scripts: Scripts) -> Self {
+        Self {
+            connection,
+            scripts,
+            timeout: TIMEOUT_DEFAULT,
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            registered: Mutex::default(),
+        }
+    }
+
+    /// Runs a script: by its name, and whole if Redis does not know it. EVAL also loads it, so this works where SCRIPT
+    /// is blocked.
+    async fn run<T: FromRedisValue>(&self, script: &Script, keys: &[String], args: &[Vec<u8>]) -> Result<T, LedgerError> {
+        let command = |name: &str, body: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(body).arg(keys.len()).arg(keys).arg(args);
+            command
+        };
+        self.within_timeout(async {
+            let mut connection = self.connection.clone();
+            let by_name = command("EVALSHA", &script.sha).query_async(&mut connection).await;
+            match by_name {
+                Err(error) if error.code() == Some("NOSCRIPT") => {
+                    command("EVAL", &script.source).query_async(&mut connection).await
+                }
+                answered => answered,
+            }
+        })
+        .await
+    }
+
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
+        self.within_timeout(async { command.query_async(&mut self.connection.clone()).await }).await
+    }
+
+    async fn within_timeout<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, LedgerError> {
+        let turn = async {
+            let _permit = self.in_flight.acquire().await.map_err(unavailable)?;
+            call.await.map_err(unavailable)
+        };
+        tokio::time::timeout(self.timeout, turn).await.map_err(unavailable)?
+    }
+
+    /// Makes the workspace known to sweepers, once in a while.
+    async fn register(&self, workspace_id: WorkspaceId, now_ms: i64) -> Result<(), LedgerError> {
+        let lock = || self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut registered = lock();
+            if registered.get(&workspace_id).is_some_and(|at_ms| now_ms < at_ms + REGISTER_EVERY_MS) {
+                return Ok(());
+            }
+            if registered.len() >= REGISTERED_MAX {
+                registered.clear();
+            }
+            // Marked before it is done: one caller registers, the others go on.
+            registered.insert(workspace_id, now_ms);
+        }
+        let mut command = redis::cmd("SADD");
+        command.arg(keys::registry(workspace_id)).arg(workspace_id.to_string());
+        let added: Result<i64, _> = self.query(&command).await;
+        if added.is_err() {
+            lock().remove(&workspace_id);
+        }
+        added.map(|_| ())
+    }
+
+    /// Runs `reserve.lua`, again with the server's time if the caller's windows have passed.
+    async fn decide(&self, kind: Kind, request: &Reserve, now_ms: i64) -> Result<Reserved, LedgerError> {
+        let names = WorkspaceKeys::new(request.workspace_id);
+        let (resolved, slot_end_ms) = names.resolved(request.id);
+        let mut keys = vec![names.held(), names.open(), resolved];
+        let mut logs = Vec::new();
+        for quota in &request.quotas {
+            keys.push(bucket_key(&names, quota)?);
+            if matches!(quota.meter, Meter::SlidingWindow { .. }) {
+                logs.push(log_key(&names, quota)?);
+            }
+        }
+        keys.append(&mut logs);
+
+        let mut at_ms = now_ms;
+        for _ in 0..WINDOW_RETRIES {
+            let mut args = vec![
+                request.id.as_bytes().to_vec(),
+                pack::reserve_header(kind, request.ttl_ms, slot_end_ms, request.quotas.len()),
+                if kind == Kind::Opens { pack::charges(request) } else { Vec::new() },
+            ];
+            args.extend(request.quotas.iter().map(|quota| pack::reserve_quota(quota, at_ms)));
+            let reply: Vec<u8> = self.run(&self.scripts.reserve, &keys, &args).await?;
+            match pack::reserve_reply(&reply, &request.quotas) {
+                Some(ReserveReply::Decided(reserved)) => return Ok(reserved),
+                Some(ReserveReply::OtherTime { now_ms }) => at_ms = now_ms,
+                None => return Err(pack::garbled()),
+            }
+        }
+        Err(LedgerError::Unavailable(Some("windows pass faster than redis answers".into())))
+    }
+
+    async fn resolve(
+        &self,
+        settlements: &[Settlement],
+        release: bool,
+        now_ms: i64,
+    ) -> Result<Vec<Resolution>, LedgerError> {
+        let mut resolutions = vec![Resolution::Invalid; settlements.len()];
+        let mut by_workspace: BTreeMap<WorkspaceId, Vec<usize>> = BTreeMap::new();
+        for (i, settlement) in settlements.iter().enumerate() {
+            if check::settlement(settlement, release, now_ms) {
+                by_workspace.entry(settlement.workspace_id).or_default().push(i);
+            }
+        }
+        let batches: Vec<Vec<usize>> =
+            by_workspace.into_values().flat_map(|indexes| batches(settlements, &indexes)).collect();
+        let calls = batches.iter().map(|batch| {
+            let batch: Vec<&Settlement> = batch.iter().filter_map(|i| settlements.get(*i)).collect();
+            async move { self.resolve_batch(&batch, release).await }
+        });
+        let answers = try_join_all(calls).await?;
+        for (batch, answer) in batches.iter().zip(answers) {
+            for (i, resolution) in batch.iter().zip(answer) {
+                if let Some(slot) = resolutions.get_mut(*i) {
+                    *slot = resolution;
+                }
+            }
+        }
+        Ok(resolutions)
+    }
+
+    /// Settlements of one workspace in one call.
+    async fn resolve_batch(&self, batch: &[&Settlement], release: bool) -> Result<Vec<Resolution>, LedgerError> {
+        let Some(workspace_id) = batch.first().map(|settlement| settlement.workspace_id) else {
+            return Ok(Vec::new());
+        };
+        let names = WorkspaceKeys::new(workspace_id);
+        let mut slots = KeyList::after(2);
+        for settlement in batch {
+            slots.index(names.resolved(settlement.id).0);
+        }
+        let mut buckets = KeyList::after(2 + slots.keys.len());
+        for amount in batch.iter().flat_map(|settlement| &settlement.amounts) {
+            buckets.index(bucket_key(&names, &amount.quota)?);
+        }
+        let mut logs = KeyList::after(2 + slots.keys.len() + buckets.keys.len());
+        let mut packer = Packer::default();
+        for settlement in batch {
+            let (slot, slot_end_ms) = names.resolved(settlement.id);
+            packer.short(slots.index(slot)).number(slot_end_ms).short(settlement.amounts.len());
+            for amount in &settlement.amounts {
+                let bucket = buckets.index(bucket_key(&names, &amount.quota)?);
+                let log = match amount.quota.meter {
+                    Meter::SlidingWindow { .. } => logs.index(log_key(&names, &amount.quota)?),
+                    Meter::TokenBucket { .. } | Meter::FixedWindow { .. } => 0,
+                };
+                pack::settled_amount(&mut packer, settlement, amount, bucket, log);
+            }
+        }
+        let mut header = Packer::default();
+        header.byte(u8::from(release)).number(check::MEMORY_MS).short(batch.len());
+        header.short(slots.keys.len()).short(buckets.keys.len());
+
+        let mut args = vec![header.0, packer.0];
+        args.extend(batch.iter().map(|settlement| settlement.id.as_bytes().to_vec()));
+        let mut keys = vec![names.held(), names.open()];
+        keys.append(&mut slots.keys);
+        keys.append(&mut buckets.keys);
+        keys.append(&mut logs.keys);
+        let reply: Vec<u8> = self.run(&self.scripts.settle, &keys, &args).await?;
+        let resolutions: Option<Vec<_>> = reply.iter().map(|status| resolution(*status)).collect();
+        resolutions.filter(|resolutions| resolutions.len() == batch.len()).ok_or_else(pack::garbled)
+    }
+
+    /// Charges at most `max` reservations that are due.
+    async fn expire(&self, workspace_id: WorkspaceId, names: &WorkspaceKeys, max: usize) -> Result<(), LedgerError> {
+        let due: Vec<Vec<u8>> = self
+            .run(&self.scripts.due, &[names.held(), names.open()], &[max.to_string().into_bytes()])
+            .await?;
+        let due: Vec<(RequestId, pack::Record)> = due
+            .chunks_exact(2)
+            .filter_map(|pair| match pair {
+                [id, bytes] => Some((pack::request_id(id)?, self.read_record(workspace_id, bytes))),
+                _ => None,
+            })
+            .collect();
+        for batch in due.chunks(BATCH_MAX) {
+            let mut others = KeyList::after(3);
+            let mut args = vec![check::MEMORY_MS.to_string().into_bytes()];
+            for (id, record) in batch {
+                let (slot, slot_end_ms) = names.resolved(*id);
+                let mut held = Vec::new();
+                for charge in record.charges.iter().filter(|charge| charge.is_held) {
+                    let key = names
+                        .bucket(charge.quota_id, charge.version, &charge.partition)
+                        .map_err(|_| pack::garbled())?;
+                    held.push((others.index(key), charge));
+                }
+                let mut packer = Packer::default();
+                packer.bytes(id.as_bytes()).short(others.index(slot)).number(slot_end_ms).short(held.len());
+                for (bucket, charge) in held {
+                    packer.short(bucket).number(charge.amount).number(charge.window_start_ms);
+                }
+                args.push(packer.0);
+            }
+            let mut keys = vec![names.held(), names.open(), names.expired()];
+            keys.append(&mut others.keys);
+            let _: i64 = self.run(&self.scripts.expire, &keys, &args).await?;
+        }
+        Ok(())
+    }
+
+    /// A record without those charges that were skipped. One that cannot be read charges nothing: it is said once,
+    /// and the reservation ends.
+    fn read_record(&self, workspace_id: WorkspaceId, bytes: &[u8]) -> pack::Record {
+        let names = WorkspaceKeys::new(workspace_id);
+        let Some(mut record) = pack::record(bytes) else {
+            if !bytes.is_empty() {
+                tracing::error!(workspace.id = %workspace_id, "a reservation's record cannot be read");
+            }
+            return pack::Record { skipped: String::new(), charges: Vec::new() };
+        };
+        if !record.skipped.is_empty() {
+            let skipped: Vec<&str> = record.skipped.lines().collect();
+            record.charges.retain(|charge| {
+                names
+                    .bucket(charge.quota_id, charge.version, &charge.partition)
+                    .is_ok_and(|key| !skipped.contains(&key.as_str()))
+            });
+        }
+        record
+    }
+
+    async fn awaiting(
+        &self,
+        workspace_id: WorkspaceId,
+        names: &WorkspaceKeys,
+        max: usize,
+    ) -> Result<Vec<Expired>, LedgerError> {
+        let mut found = BTreeMap::new();
+        let mut cursor = 0_u64;
+        loop {
+            let mut command = redis::cmd("HSCAN");
+            command.arg(names.expired()).arg(cursor).arg("COUNT").arg(max.max(1));
+            let (next, entries): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.query(&command).await?;
+            for (id, value) in entries {
+                let Some(id) = pack::request_id(&id) else { continue };
+                let expired_at_ms = pack::Reader(&value).number().unwrap_or(0);
+                let record = self.read_record(workspace_id, value.get(8..).unwrap_or_default());
+                let settled = record.charges.into_iter().filter(|charge| charge.needs_settling);
+                let charges =
+                    settled.map(|charge| (charge.quota_id, charge.version, charge.partition, charge.amount));
+                found.insert(id, Expired { id, workspace_id, expired_at_ms, charges: charges.collect() });
+            }
+            cursor = next;
+            if cursor == 0 || found.len() >= max {
+                return Ok(found.into_values().take(max).collect());
+            }
+        }
+    }
+}
+
+impl Ledger for RedisLedger {
+    async fn reserve(&self, request: &Reserve, now_ms: i64) -> Result<Reserved, LedgerError> {
+        check::reserve(request)?;
+        if request.quotas.is_empty() {
+            return Ok(Reserved { admitted: true, now_ms, results: Vec::new() });
+        }
+        let kind = if request.quotas.iter().any(check::needs_settling) {
+            self.register(request.workspace_id, now_ms).await?;
+            Kind::Opens
+        } else {
+            Kind::NothingToSettle
+        };
+        self.decide(kind, request, now_ms).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        self.resolve(settlements, false, now_ms).await
+    }
+
+    async fn renew(
+        &self,
+        reservations: &[(WorkspaceId, RequestId)],
+        ttl_ms: u32,
+        _now_ms: i64,
+    ) -> Result<Vec<Resolution>, LedgerError> {
+        if ttl_ms == 0 || ttl_ms > check::TTL_MS_MAX {
+            return Err(LedgerError::Invalid("ttl_ms"));
+        }
+        let mut by_workspace: BTreeMap<WorkspaceId, Vec<usize>> = BTreeMap::new();
+        for (i, (workspace_id, _)) in reservations.iter().enumerate() {
+            by_workspace.entry(*workspace_id).or_default().push(i);
+        }
+        let calls = by_workspace.iter().map(|(workspace_id, indexes)| async move {
+            let ids = indexes.iter().filter_map(|i| reservations.get(*i)).map(|(_, id)| id.as_bytes().to_vec());
+            let args: Vec<Vec<u8>> = std::iter::once(ttl_ms.to_string().into_bytes()).chain(ids).collect();
+            let keys = [WorkspaceKeys::new(*workspace_id).open()];
+            let found: Vec<u8> = self.run(&self.scripts.renew, &keys, &args).await?;
+            if found.len() == indexes.len() { Ok((indexes, found)) } else { Err(pack::garbled()) }
+        });
+        let mut resolutions = vec![Resolution::Unknown; reservations.len()];
+        for (indexes, found) in try_join_all(calls).await? {
+            for (i, found) in indexes.iter().zip(found) {
+                if let (Some(resolution), 1) = (resolutions.get_mut(*i), found) {
+                    *resolution = Resolution::Applied;
+                }
+            }
+        }
+        Ok(resolutions)
+    }
+
+    async fn release(&self, releases: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        self.resolve(releases, true, now_ms).await
+    }
+
+    async fn status(
+        &self,
+        workspace_id: WorkspaceId,
+        buckets: &[BucketRef],
+        now_ms: i64,
+    ) -> Result<Vec<BucketStatus>, LedgerError> {
+        let quotas: Vec<Quota> = buckets.iter().map(|bucket| bucket.quota.clone()).collect();
+        if quotas.is_empty() {
+            return Ok(Vec::new());
+        }
+        for quota in &quotas {
+            check::quota(quota)?;
+        }
+        let id = RequestId::from_bytes([0; 16]);
+        let look = Reserve { id, workspace_id, ttl_ms: 1, quotas };
+        let told = self.decide(Kind::Look, &look, now_ms).await?;
+        let told_now_ms = told.now_ms;
+        let statuses = look.quotas.iter().zip(&told.results);
+        Ok(statuses.map(|(quota, result)| check::status(quota, result, told_now_ms)).collect())
+    }
+
+    async fn sweep(&self, workspace_id: WorkspaceId, max: usize, _now_ms: i64) -> Result<Vec<Expired>, LedgerError> {
+        let names = WorkspaceKeys::new(workspace_id);
+        self.expire(workspace_id, &names, max).await?;
+        self.awaiting(workspace_id, &names, max).await
+    }
+
+    async fn confirm_expired(&self, workspace_id: WorkspaceId, ids: &[RequestId]) -> Result<(), LedgerError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("HDEL");
+        command.arg(WorkspaceKeys::new(workspace_id).expired());
+        for id in ids {
+            command.arg(id.as_bytes());
+        }
+        let _: i64 = self.query(&command).await?;
+        Ok(())
+    }
+
+    async fn open_workspaces(&self) -> Result<Vec<WorkspaceId>, LedgerError> {
+        let calls = keys::registries().map(|registry| async move {
+            let mut command = redis::cmd("SMEMBERS");
+            command.arg(registry);
+            self.query::<Vec<String>>(&command).await
+        });
+        let found = try_join_all(calls).await?;
+        Ok(found.into_iter().flatten().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// Walks the whole key space: for people, not for the request path.
+    async fn reset(
+        &self,
+        workspace_id: WorkspaceId,
+        quota: QuotaId,
+        partition: Option<&str>,
+    ) -> Result<u32, LedgerError> {
+        let [buckets, logs] = WorkspaceKeys::new(workspace_id).patterns(quota);
+        // The header first: a log without one is dropped by the next reservation.
+        let removed = self.remove_matching(&buckets, partition).await?;
+        self.remove_matching(&logs, partition).await?;
+        Ok(removed)
+    }
+}
+
+impl RedisLedger {
+    async fn remove_matching(&self, pattern: &str, partition: Option<&str>) -> Result<u32, LedgerError> {
+        let mut removed = 0;
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000);
+            let (next, found): (u64, Vec<String>) = self.query(&scan).await?;
+            let is_meant = |key: &String| match (keys::parse_bucket(key), partition) {
+                (Some(_), None) => true,
+                (Some(name), Some(partition)) => name.partition == partition,
+                (None, _) => false,
+            };
+            let meant: Vec<String> = found.into_iter().filter(is_meant).collect();
+            if !meant.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(meant);
+                removed += self.query::<u32>(&unlink).await?;
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(removed);
+            }
+        }
+    }
+}
+
+/// Keys without repetition, and where each is in KEYS.
+struct KeyList {
+    before: usize,
+    keys: Vec<String>,
+    indexes: HashMap<String, usize>,
+}
+
+impl KeyList {
+    /// A list that follows `before` other keys.
+    fn after(before: usize) -> Self {
+        Self { before, keys: Vec::new(), indexes: HashMap::new() }
+    }
+
+    fn index(&mut self, key: String) -> usize {
+        if let Some(index) = self.indexes.get(&key) {
+            return *index;
+        }
+        self.keys.push(key.clone());
+        let index = self.before + self.keys.len();
+        self.indexes.insert(key, index);
+        index
+    }
+}
+
+/// Cuts one workspace's settlements into script calls.
+fn batches(settlements: &[Settlement], indexes: &[usize]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut amount_count = 0;
+    for &i in indexes {
+        let amounts = settlements.get(i).map_or(0, |settlement| settlement.amounts.len());
+        amount_count += amounts;
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH_MAX && amount_count <= BATCH_AMOUNTS_MAX => batch.push(i),
+            _ => {
+                batches.push(vec![i]);
+                amount_count = amounts;
+            }
+        }
+    }
+    batches
+}
+
+fn bucket_key(names: &WorkspaceKeys, quota: &Quota) -> Result<String, LedgerError> {
+    let key = names.bucket(quota.id, quota.version, &quota.partition);
+    key.map_err(|_| LedgerError::Invalid("partition"))
+}
+
+fn log_key(names: &WorkspaceKeys, quota: &Quota) -> Result<String, LedgerError> {
+    let key = names.log(quota.id, quota.version, &quota.partition);
+    key.map_err(|_| LedgerError::Invalid("partition"))
+}
+
+fn resolution(status: u8) -> Option<Resolution> {
+    match status {
+        1 => Some(Resolution::Applied),
+        2 => Some(Resolution::Duplicate),
+        3 => Some(Resolution::Replaced),
+        _ => None,
+    }
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> LedgerError {
+    LedgerError::Unavailable(Some(Box::new(error)))
+}
