@@ -3,7 +3,7 @@
 
 readonly SUITES=(fmt clippy wasm build test deny)
 
-declare -a TIMES=() FAILED=() NOT_RUN=() ADVISORY=()
+declare -a TIMES=() DETAILS=() FAILED=() NOT_RUN=() ADVISORY=()
 
 run_suites() {
   local wanted=("$@") started=$SECONDS
@@ -42,13 +42,14 @@ prepare() {
 timed() {
   local name=$1 started=$SECONDS outcome=ok
   shift
+  DETAILS=()
   say "$name"
   # Not in a subshell: steps hand variables on. `set -e` is off inside a condition, so steps return their own status.
   if ! "$@"; then
     outcome=FAILED
     FAILED+=("$name")
   fi
-  TIMES+=("$(printf '%-28s %5d s  %s' "$name" "$((SECONDS - started))" "$outcome")")
+  TIMES+=("$(printf '%-28s %5d s  %s' "$name" "$((SECONDS - started))" "$outcome")" "${DETAILS[@]}")
 }
 
 wasm_variant() {
@@ -69,7 +70,7 @@ cargo_tests() {
   log=$(mktemp)
   cargo test --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=1
   local line
-  while IFS= read -r line; do TIMES+=("$line"); done < <(slowest_programs "$log")
+  while IFS= read -r line; do DETAILS+=("$line"); done < <(slowest_programs "$log")
   while IFS= read -r line; do NOT_RUN+=("ignored: $line"); done < <(sed -nE 's/^test (.*) \.\.\. ignored.*/\1/p' "$log")
   while IFS= read -r line; do FAILED+=("test $line"); done < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$log")
   rm -f "$log"
