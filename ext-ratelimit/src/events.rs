@@ -1,0 +1,33 @@
+//! Where usage events go. The bus is a trait: Redis Streams here, other buses beside it.
+//!
+//! Delivery is at least once: a batch is acknowledged when the bus has all of it, and a caller that heard nothing
+//! sends it again. The consumer drops duplicates by event id and revision.
+
+mod discard;
+mod redis;
+
+pub use discard::Discard;
+pub use redis::RedisStreams;
+
+use rateguard_wire::v1::RequestEvent;
+use std::future::Future;
+use std::pin::Pin;
+
+/// Why the bus does not have the batch. None of it is acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The byte bound is reached; nothing is trimmed to make room.
+    #[error("the event streams are full")]
+    Full,
+    #[error("the event bus is unavailable")]
+    Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+}
+
+/// A boxed future: one allocation per batch, and callers need not be generic over the bus.
+pub type Published<'a> = Pin<Box<dyn Future<Output = Result<(), BusError>> + Send + 'a>>;
+
+/// Takes events durably, or says that it did not.
+pub trait EventBus: Send + Sync + 'static {
+    /// `node_id` names the data plane that sent them, for the consumer's diagnostics.
+    fn publish<'a>(&'a self, node_id: &'a str, events: Vec<RequestEvent>) -> Published<'a>;
+}

@@ -1,0 +1,174 @@
+//! The event bus on Redis Streams: 16 streams, a workspace always in the same one.
+//!
+//! Entry format: one field `b`, a protobuf `rateguard.v1.ReportUsageRequest` (`node_id`, `events`), so that a batch of
+//! a hundred events costs one XADD. Entries leave only after the consumer has acknowledged them; nothing is ever
+//! trimmed. Their size is measured with MEMORY USAGE every second, and between measurements what was added counts.
+
+use super::{BusError, EventBus, Published};
+use crate::keys;
+use crate::metrics::Metrics;
+use prost::Message;
+use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
+use redis::aio::ConnectionManager;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The only field of an entry.
+const FIELD: &str = "b";
+
+/// Bytes that Redis needs for an entry beyond its payload, roughly.
+const ENTRY_OVERHEAD_BYTES: u64 = 64;
+
+/// How often the streams are measured.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct RedisStreams {
+    connection: ConnectionManager,
+    bytes_max: u64,
+    bytes: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+impl RedisStreams {
+    pub fn new(connection: ConnectionManager, bytes_max: u64, metrics: Arc<Metrics>) -> Self {
+        Self {
+            connection,
+            bytes_max,
+            bytes: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
+    /// Measures the streams until cancelled.
+    pub async fn measure_forever(&self) {
+        loop {
+            self.measure().await;
+            tokio::time::sleep(MEASURE_INTERVAL).await;
+        }
+    }
+
+    /// Measures the streams once. A failure keeps the last figure: publishing fails by itself then.
+    pub async fn measure(&self) {
+        let mut pipe = redis::pipe();
+        for stream in 0..keys::EVENT_STREAM_COUNT {
+            pipe.cmd("MEMORY")
+                .arg("USAGE")
+                .arg(keys::event_stream(stream))
+                .arg("SAMPLES")
+                .arg(8);
+        }
+        let mut connection = self.connection.clone();
+        let sizes: Result<Vec<Option<u64>>, _> = pipe.query_async(&mut connection).await;
+        if let Ok(sizes) = sizes {
+            let bytes = sizes.into_iter().flatten().fold(0_u64, u64::saturating_add);
+            self.bytes.store(bytes, Ordering::Release);
+            self.metrics
+                .events_stream_bytes
+                .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    async fn add(&self, node_id: &str, events: Vec<RequestEvent>) -> Result<(), BusError> {
+        let event_count = events.len() as u64;
+        let entries = entries(node_id, events);
+        let size = entries
+            .iter()
+            .map(|(_, e)| e.len() as u64 + ENTRY_OVERHEAD_BYTES)
+            .sum::<u64>();
+        if self.bytes.load(Ordering::Acquire).saturating_add(size) > self.bytes_max {
+            self.metrics.events.full.inc_by(event_count);
+            return Err(BusError::Full);
+        }
+        let mut pipe = redis::pipe();
+        for (stream, entry) in &entries {
+            pipe.cmd("XADD")
+                .arg(keys::event_stream(*stream))
+                .arg("*")
+                .arg(FIELD)
+                .arg(entry)
+                .ignore();
+        }
+        let mut connection = self.connection.clone();
+        let added: Result<(), redis::RedisError> = pipe.query_async(&mut connection).await;
+        match added {
+            Ok(()) => {
+                self.bytes.fetch_add(size, Ordering::AcqRel);
+                self.metrics.events.published.inc_by(event_count);
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.events.unavailable.inc_by(event_count);
+                Err(BusError::Unavailable(Some(Box::new(error))))
+            }
+        }
+    }
+}
+
+impl EventBus for RedisStreams {
+    fn publish<'a>(&'a self, node_id: &'a str, events: Vec<RequestEvent>) -> Published<'a> {
+        Box::pin(self.add(node_id, events))
+    }
+}
+
+/// One entry per stream that a batch touches, nearly always one.
+fn entries(node_id: &str, events: Vec<RequestEvent>) -> Vec<(u8, Vec<u8>)> {
+    let mut by_stream = BTreeMap::<u8, Vec<RequestEvent>>::new();
+    for event in events {
+        by_stream
+            .entry(stream_of(&event.workspace_id))
+            .or_default()
+            .push(event);
+    }
+    by_stream
+        .into_iter()
+        .map(|(stream, events)| {
+            let entry = ReportUsageRequest {
+                node_id: node_id.to_owned(),
+                events,
+            };
+            (stream, entry.encode_to_vec())
+        })
+        .collect()
+}
+
+/// By the last bytes of the workspace's id, which are random in every UUID version in use; 0 for none.
+fn stream_of(workspace_id: &[u8]) -> u8 {
+    workspace_id
+        .last()
+        .map_or(0, |last| last % keys::EVENT_STREAM_COUNT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(workspace: u8) -> RequestEvent {
+        RequestEvent {
+            workspace_id: vec![workspace; 16],
+            ..RequestEvent::default()
+        }
+    }
+
+    #[test]
+    fn a_batch_of_one_workspace_is_one_entry_and_keeps_its_order() {
+        let mut first = event(5);
+        first.endpoint = "/first".into();
+        let entries = entries("node", vec![first, event(5), event(5 + 16)]);
+        assert_eq!(entries.len(), 1);
+        let (stream, bytes) = &entries[0];
+        assert_eq!(*stream, 5);
+        let batch = ReportUsageRequest::decode(bytes.as_slice()).unwrap();
+        assert_eq!(batch.node_id, "node");
+        assert_eq!(batch.events.len(), 3);
+        assert_eq!(batch.events[0].endpoint, "/first");
+    }
+
+    #[test]
+    fn workspaces_spread_and_an_unknown_one_has_a_place() {
+        let entries = entries("node", vec![event(1), event(2), RequestEvent::default()]);
+        let streams: Vec<_> = entries.iter().map(|(stream, _)| *stream).collect();
+        assert_eq!(streams, [0, 1, 2]);
+    }
+}

@@ -1,0 +1,342 @@
+//! The methods of `rateguard.v1.LimitService`.
+
+use super::auth::{Authenticator, Caller};
+use super::{decode, encode};
+use crate::clock;
+use crate::degraded::Failover;
+use crate::events::{BusError, EventBus};
+use crate::feed::{Feed, budget_quota};
+use crate::ledger::{BucketRef, Ledger, LedgerError, Resolution, Settlement};
+use crate::metrics::Metrics;
+use crate::telemetry::Throttle;
+use crate::workers::Workers;
+use rateguard_model::id::{QuotaId, WorkspaceId};
+use rateguard_model::quota::is_partition;
+use rateguard_wire::v1;
+use rateguard_wire::v1::limit_service_server::LimitService;
+use std::sync::Arc;
+use std::time::Instant;
+use tonic::{Request, Response, Status};
+
+/// The service. All state is behind the shared parts it is made of.
+pub struct Limits<P, F> {
+    pub ledger: Arc<Failover<P, F>>,
+    pub auth: Authenticator,
+    pub feed: Arc<Feed>,
+    pub bus: Arc<dyn EventBus>,
+    pub workers: Arc<Workers>,
+    pub metrics: Arc<Metrics>,
+    pub warning: Throttle,
+}
+
+/// Which way a batch of settlements resolves its reservations.
+#[derive(Clone, Copy)]
+enum Resolve {
+    Settle,
+    Release,
+}
+
+impl<P: Ledger, F: Ledger> Limits<P, F> {
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        self.auth.authenticate(request.metadata()).inspect_err(|_| {
+            self.metrics.auth_refusals.inc();
+        })
+    }
+
+    async fn reserve_from(
+        &self,
+        request: Request<v1::ReserveRequest>,
+    ) -> Result<v1::ReserveResponse, Status> {
+        let counters = &self.metrics.reserves;
+        let checked = self.caller(&request).and_then(|caller| {
+            let patience = decode::patience(request.metadata());
+            let (reserve, worker) = decode::reserve(request.into_inner())?;
+            caller.may(reserve.workspace_id)?;
+            Ok((reserve, worker, patience))
+        });
+        let (reserve, worker, patience) = checked.inspect_err(|_| {
+            counters.refused.inc();
+        })?;
+        let now_ms = clock::now_ms();
+        let live_workers = self.workers.seen(worker, now_ms);
+        let admission = self
+            .ledger
+            .reserve(&reserve, worker, patience, now_ms)
+            .await
+            .map_err(|error| {
+                counters.failed.inc();
+                status(&error)
+            })?;
+        match (admission.reserved.admitted, admission.degraded) {
+            (true, false) => &counters.admitted,
+            (false, false) => &counters.rejected,
+            (true, true) => &counters.degraded_admitted,
+            (false, true) => &counters.degraded_rejected,
+        }
+        .inc();
+        Ok(encode::admission(admission, live_workers))
+    }
+
+    /// Settles or releases what is sound; the rest is answered INVALID in its place.
+    async fn resolve(
+        &self,
+        caller: Caller,
+        batch: Vec<v1::Settlement>,
+        how: Resolve,
+    ) -> Result<Vec<i32>, Status> {
+        let field = match how {
+            Resolve::Settle => "settlements",
+            Resolve::Release => "releases",
+        };
+        decode::batch_len(batch.len(), decode::BATCH_MAX, field)?;
+        let mut statuses = vec![Resolution::Invalid; batch.len()];
+        let mut sound = Vec::with_capacity(batch.len());
+        let mut places = Vec::with_capacity(batch.len());
+        for (wire, place) in batch.into_iter().zip(&mut statuses) {
+            match decode::settlement(wire, matches!(how, Resolve::Release)) {
+                Ok((settlement, saturated)) => {
+                    caller.may(settlement.workspace_id)?;
+                    self.alert_saturated(&settlement, saturated);
+                    sound.push(settlement);
+                    places.push(place);
+                }
+                Err(reason) => self.warn_invalid(field, &reason),
+            }
+        }
+        if !sound.is_empty() {
+            let now_ms = clock::now_ms();
+            let answer = match how {
+                Resolve::Settle => self.ledger.settle(&sound, now_ms).await,
+                Resolve::Release => self.ledger.release(&sound, now_ms).await,
+            };
+            for (place, resolution) in places.into_iter().zip(answer.map_err(|e| status(&e))?) {
+                *place = resolution;
+            }
+        }
+        Ok(self.statuses(statuses))
+    }
+
+    fn statuses(&self, resolutions: Vec<Resolution>) -> Vec<i32> {
+        let count = |resolution: &Resolution| {
+            let counters = &self.metrics.resolutions;
+            match resolution {
+                Resolution::Applied => &counters.applied,
+                Resolution::Duplicate => &counters.duplicate,
+                Resolution::Replaced => &counters.replaced,
+                Resolution::Invalid => &counters.invalid,
+                Resolution::Unknown => &counters.unknown,
+            }
+            .inc();
+        };
+        resolutions
+            .into_iter()
+            .inspect(count)
+            .map(|r| encode::resolution(r).into())
+            .collect()
+    }
+
+    fn alert_saturated(&self, settlement: &Settlement, saturated: bool) {
+        if saturated {
+            self.metrics.saturated.inc();
+            tracing::warn!(reservation.id = %settlement.id, workspace.id = %settlement.workspace_id,
+                "usage beyond what can be counted: charged as 2^53 - 1");
+        }
+    }
+
+    fn warn_invalid(&self, what: &'static str, reason: &str) {
+        if self.warning.pass(clock::now_ms()) {
+            tracing::warn!(what, reason, "malformed and not retryable");
+        }
+    }
+
+    async fn report(&self, caller: Caller, request: v1::ReportUsageRequest) -> Result<u32, Status> {
+        let v1::ReportUsageRequest { node_id, mut events } = request;
+        decode::batch_len(events.len(), decode::EVENTS_MAX, "events")?;
+        let sent = events.len();
+        events.retain(decode::is_sound_event);
+        let invalid = sent - events.len();
+        if invalid > 0 {
+            self.metrics.events.invalid.inc_by(invalid as u64);
+            self.warn_invalid("events", "an id is not 16 bytes");
+        }
+        for event in &events {
+            // Requests without a valid key belong to no workspace.
+            if !event.workspace_id.is_empty() {
+                caller.may(decode::id(&event.workspace_id, "events.workspace_id")?)?;
+            }
+        }
+        let accepted = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        if accepted > 0 {
+            self.bus
+                .publish(&node_id, events)
+                .await
+                .map_err(|error| match error {
+                    BusError::Full => {
+                        Status::resource_exhausted("the event streams are full; try again later")
+                    }
+                    BusError::Unavailable(_) => Status::unavailable("the event bus is unavailable"),
+                })?;
+        }
+        Ok(accepted)
+    }
+
+    async fn statuses_of(
+        &self,
+        request: v1::BudgetStatusRequest,
+        caller: Caller,
+    ) -> Result<v1::BudgetStatusResponse, Status> {
+        let workspace_id: WorkspaceId = decode::id(&request.workspace_id, "workspace_id")?;
+        caller.may(workspace_id)?;
+        let wanted = decode::budget_ids(&request.budget_ids)?;
+        let Some(view) = self.feed.view() else {
+            return Err(Status::unavailable("no configuration yet: budgets are not known"));
+        };
+        let (budgets, buckets): (Vec<_>, Vec<_>) = view
+            .budgets_of(workspace_id)
+            .into_iter()
+            .filter(|budget| wanted.is_empty() || wanted.contains(&budget.id))
+            .filter_map(|budget| {
+                Some((
+                    budget,
+                    BucketRef {
+                        quota: budget_quota(budget)?,
+                    },
+                ))
+            })
+            .unzip();
+        let now_ms = clock::now_ms();
+        let answer = if buckets.is_empty() {
+            Vec::new()
+        } else {
+            self.ledger
+                .status(workspace_id, &buckets, now_ms)
+                .await
+                .map_err(|e| status(&e))?
+        };
+        let budgets = budgets
+            .iter()
+            .zip(&answer)
+            .map(|(b, s)| encode::budget_state(b, s))
+            .collect();
+        Ok(v1::BudgetStatusResponse {
+            budgets,
+            degraded: false,
+            now_ms,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl<P: Ledger, F: Ledger> LimitService for Limits<P, F> {
+    async fn reserve(
+        &self,
+        request: Request<v1::ReserveRequest>,
+    ) -> Result<Response<v1::ReserveResponse>, Status> {
+        let begun = Instant::now();
+        let answer = self.reserve_from(request).await;
+        self.metrics
+            .reserve_duration
+            .observe(begun.elapsed().as_secs_f64());
+        answer.map(Response::new)
+    }
+
+    async fn settle(
+        &self,
+        request: Request<v1::SettleRequest>,
+    ) -> Result<Response<v1::SettleResponse>, Status> {
+        let begun = Instant::now();
+        let caller = self.caller(&request)?;
+        let statuses = self
+            .resolve(caller, request.into_inner().settlements, Resolve::Settle)
+            .await?;
+        self.metrics
+            .settle_duration
+            .observe(begun.elapsed().as_secs_f64());
+        Ok(Response::new(v1::SettleResponse { statuses }))
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let begun = Instant::now();
+        let caller = self.caller(&request)?;
+        let statuses = self
+            .resolve(caller, request.into_inner().releases, Resolve::Release)
+            .await?;
+        self.metrics
+            .settle_duration
+            .observe(begun.elapsed().as_secs_f64());
+        Ok(Response::new(v1::ReleaseResponse { statuses }))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let (reservations, ttl_ms) = decode::renew(request.into_inner())?;
+        for (workspace_id, _) in &reservations {
+            caller.may(*workspace_id)?;
+        }
+        let answer = self
+            .ledger
+            .renew(&reservations, ttl_ms, clock::now_ms())
+            .await
+            .map_err(|e| status(&e))?;
+        Ok(Response::new(v1::RenewResponse {
+            statuses: self.statuses(answer),
+        }))
+    }
+
+    async fn report_usage(
+        &self,
+        request: Request<v1::ReportUsageRequest>,
+    ) -> Result<Response<v1::ReportUsageResponse>, Status> {
+        let begun = Instant::now();
+        let caller = self.caller(&request)?;
+        let accepted = self.report(caller, request.into_inner()).await?;
+        self.metrics
+            .report_duration
+            .observe(begun.elapsed().as_secs_f64());
+        Ok(Response::new(v1::ReportUsageResponse { accepted }))
+    }
+
+    async fn budget_status(
+        &self,
+        request: Request<v1::BudgetStatusRequest>,
+    ) -> Result<Response<v1::BudgetStatusResponse>, Status> {
+        let caller = self.caller(&request)?;
+        self.statuses_of(request.into_inner(), caller)
+            .await
+            .map(Response::new)
+    }
+
+    async fn reset(&self, request: Request<v1::ResetRequest>) -> Result<Response<v1::ResetResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let v1::ResetRequest {
+            workspace_id,
+            quota_id,
+            partition,
+        } = request.into_inner();
+        let workspace_id: WorkspaceId = decode::id(&workspace_id, "workspace_id")?;
+        let quota_id: QuotaId = decode::id(&quota_id, "quota_id")?;
+        caller.may(workspace_id)?;
+        if partition.as_deref().is_some_and(|p| !is_partition(p)) {
+            return Err(Status::invalid_argument(
+                "partition: must be at most 200 bytes of [0-9A-Za-z._:-]",
+            ));
+        }
+        let removed = self
+            .ledger
+            .reset(workspace_id, quota_id, partition.as_deref(), clock::now_ms())
+            .await;
+        let buckets_removed = removed.map_err(|e| status(&e))?;
+        Ok(Response::new(v1::ResetResponse { buckets_removed }))
+    }
+}
+
+/// The store's own text stays in the log.
+fn status(error: &LedgerError) -> Status {
+    match error {
+        LedgerError::Unavailable(_) => Status::unavailable("the ledger is unavailable"),
+        LedgerError::Invalid(reason) => Status::invalid_argument(*reason),
+    }
+}
