@@ -1,0 +1,211 @@
+//! CPU of everything (Envoy, limit service, Redis) per governed request over bare Envoy, in one run.
+//!
+//! One worker; key, four rules, a budget, JSON usage, headers, settlement and event in force. The rounds alternate, so
+//! that what else the machine does falls on both sides. CPU time is the servers' own, from the kernel; the load
+//! generator and the stub upstream do not count.
+
+use anyhow::{Context as _, Result, ensure};
+use rateguard_tests::cpu;
+use rateguard_tests::load::{Outcome, Shot};
+use rateguard_tests::scene::{Scene, chat_body};
+use rateguard_tests::stack::{Part, Stack, envoy, ports};
+use rateguard_tests::stub::Stub;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+const ROUNDS: usize = 5;
+const REQUESTS: u64 = 10_000;
+const CONNECTIONS: usize = 16;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let stub = Stub::start_without_log(ports::loopback(0)).await?;
+    let stack = Stack::builder()
+        .workers(1)
+        .reserve_timeout_ms(150)
+        .upstream(stub.addr())
+        .start()
+        .await?;
+    let scene = Scene::new(&stack).await?;
+    scene.openai(stub.addr()).await?;
+    for scope in ["PER_KEY", "PER_WORKSPACE", "GLOBAL", "PER_IP"] {
+        let rule = json!({
+            "name": scope, "algorithm": "TOKEN_BUCKET", "bucketSize": 1_000_000, "refillRate": 100_000, "scopes": [{"type": scope}],
+        });
+        scene.rule(rule).await?;
+    }
+    scene.hard_budget(json!(100_000_000)).await?;
+    let key = scene.key(json!({})).await?;
+    scene.in_force().await?;
+
+    let bare = Bare::start(&stack, stub.addr()).await?;
+    let authorization = format!("Bearer {}", key.secret);
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let body = chat_body(false).to_string();
+    let governed = Shot::post("/proxy/openai/v1/chat/completions", &headers, &body);
+    // The key stays away from the upstream: the stub refuses ours.
+    let direct = Shot::post("/v1/chat/completions", &headers[1..], &body);
+
+    // Warm-up: connections, Redis scripts, V8's tiers.
+    all_ok(
+        &governed
+            .fire(stack.addresses().gateway, CONNECTIONS, REQUESTS / 2)
+            .await?,
+    )?;
+    all_ok(&direct.fire(bare.gateway, CONNECTIONS, REQUESTS / 2).await?)?;
+    let commands = redis_commands(&stack).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let before = bare.cpu()?;
+        let plain = direct.fire(bare.gateway, CONNECTIONS, REQUESTS).await?;
+        let baseline = bare.cpu()?.saturating_sub(before);
+        let before = Cpu::of(&stack)?;
+        let outcome = governed
+            .fire(stack.addresses().gateway, CONNECTIONS, REQUESTS)
+            .await?;
+        let cost = Cpu::of(&stack)?.since(&before);
+        all_ok(&plain)?;
+        all_ok(&outcome)?;
+        rounds.push(Round {
+            baseline,
+            cost,
+            plain: plain.percentile(0.5),
+            governed: outcome.percentile(0.5),
+        });
+    }
+    let commands = redis_commands(&stack).await? - commands;
+    report(&mut rounds, commands as f64 / (ROUNDS as f64 * REQUESTS as f64));
+    Ok(())
+}
+
+struct Round {
+    baseline: Duration,
+    cost: Cpu,
+    plain: Duration,
+    governed: Duration,
+}
+
+impl Round {
+    fn ratio(&self) -> f64 {
+        self.cost.total().as_secs_f64() / self.baseline.as_secs_f64()
+    }
+}
+
+struct Cpu {
+    envoy: Duration,
+    limits: Duration,
+    redis: Duration,
+}
+
+impl Cpu {
+    fn of(stack: &Stack) -> Result<Self> {
+        let time = |part| cpu::time_of(stack.pid(part).context("a part has ended")?);
+        Ok(Self {
+            envoy: time(Part::Envoy)?,
+            limits: time(Part::Limits)?,
+            redis: time(Part::Redis)?,
+        })
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            envoy: self.envoy.saturating_sub(earlier.envoy),
+            limits: self.limits.saturating_sub(earlier.limits),
+            redis: self.redis.saturating_sub(earlier.redis),
+        }
+    }
+
+    fn total(&self) -> Duration {
+        self.envoy + self.limits + self.redis
+    }
+}
+
+/// Envoy with the same listener and nothing in it.
+struct Bare {
+    gateway: SocketAddr,
+    process: rateguard_tests::stack::process::Process,
+}
+
+impl Bare {
+    async fn start(stack: &Stack, upstream: SocketAddr) -> Result<Self> {
+        let (gateway, admin) = (ports::loopback(ports::free()?), ports::loopback(ports::free()?));
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/bare_envoy.yaml");
+        let config = stack.folder().root().join("bare.yaml");
+        let values = envoy::Placeholders::from([
+            ("ADMIN_PORT", admin.port().to_string()),
+            ("GATEWAY_PORT", gateway.port().to_string()),
+            ("UPSTREAM_PORT", upstream.port().to_string()),
+        ]);
+        envoy::render_file(&template, &config, &values)?;
+        let process = envoy::start(&config, &stack.folder().log("bare"), 1)?;
+        let started = tokio::time::Instant::now();
+        while tokio::net::TcpStream::connect(gateway).await.is_err() {
+            ensure!(
+                started.elapsed() < Duration::from_secs(30),
+                "the bare Envoy does not listen"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { gateway, process })
+    }
+
+    fn cpu(&self) -> Result<Duration> {
+        cpu::time_of(self.process.pid().context("the bare Envoy has ended")?)
+    }
+}
+
+fn all_ok(outcome: &Outcome) -> Result<()> {
+    ensure!(
+        outcome.count(200) == outcome.total(),
+        "not every answer was 200: {:?}",
+        outcome.statuses
+    );
+    Ok(())
+}
+
+/// Commands that clients sent to Redis; what a script does inside is not counted.
+async fn redis_commands(stack: &Stack) -> Result<u64> {
+    let info = stack.redis_command(&["INFO", "commandstats"]).await?;
+    let text: String = redis::from_redis_value(info).context("INFO is text")?;
+    let calls = |name: &str| {
+        text.lines()
+            .find_map(|l| l.strip_prefix(&format!("cmdstat_{name}:calls=")))
+            .and_then(|l| l.split(',').next()?.parse::<u64>().ok())
+            .unwrap_or_default()
+    };
+    Ok(calls("evalsha") + calls("eval"))
+}
+
+fn report(rounds: &mut [Round], commands: f64) {
+    rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    let per_request = |time: Duration| time.as_secs_f64() * 1e6 / REQUESTS as f64;
+    println!(
+        "\ngoverned request, CPU per request ({ROUNDS} rounds of {REQUESTS}, {CONNECTIONS} connections, sorted by ratio)"
+    );
+    println!(
+        "{:>10} {:>10} {:>10} {:>10} {:>10} {:>7} {:>12} {:>12}",
+        "bare µs", "envoy µs", "limits µs", "redis µs", "total µs", "ratio", "bare p50", "governed p50"
+    );
+    for round in rounds.iter() {
+        println!(
+            "{:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>7.2} {:>12.2?} {:>12.2?}",
+            per_request(round.baseline),
+            per_request(round.cost.envoy),
+            per_request(round.cost.limits),
+            per_request(round.cost.redis),
+            per_request(round.cost.total()),
+            round.ratio(),
+            round.plain,
+            round.governed,
+        );
+    }
+    let median = rounds.get(rounds.len() / 2).map(Round::ratio).unwrap_or_default();
+    println!(
+        "median ratio over bare Envoy: {median:.2} (goal ≤ 3.2); Redis commands per request, settlement included: {commands:.2}"
+    );
+}
