@@ -100,7 +100,11 @@ pub fn authorities() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::stack::process::GRACE;
+    use crate::stack::{ports, wait};
 
     #[test]
     fn every_placeholder_is_filled() {
@@ -116,5 +120,60 @@ mod tests {
         let error = render("a: ${MISSING}", &Placeholders::new()).unwrap_err();
         assert!(error.to_string().contains("MISSING"));
         assert!(render("a: ${OPEN", &Placeholders::new()).is_err());
+    }
+
+    const MINIMAL: &str = "\
+admin: { address: { socket_address: { address: 127.0.0.1, port_value: ${ADMIN_PORT} } } }
+static_resources: { listeners: [], clusters: [] }
+";
+
+    #[tokio::test]
+    async fn a_killed_envoy_comes_back_on_its_port() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = ports::free().unwrap();
+        let (template, config) = (
+            folder.path().join("template.yaml"),
+            folder.path().join("envoy.yaml"),
+        );
+        std::fs::write(&template, MINIMAL).unwrap();
+        render_file(
+            &template,
+            &config,
+            &Placeholders::from([("ADMIN_PORT", port.to_string())]),
+        )
+        .unwrap();
+        validate(&config).unwrap();
+        let live = async || {
+            let url = format!("http://{}/ready", ports::loopback(port));
+            Ok(reqwest::get(url).await?.error_for_status().map(drop)?)
+        };
+        let mut process = start(&config, &folder.path().join("log"), 1).unwrap();
+        wait::ready(&mut process, Duration::from_secs(30), live)
+            .await
+            .unwrap();
+        process.kill();
+        assert!(live().await.is_err());
+        process.restart().unwrap();
+        wait::ready(&mut process, Duration::from_secs(30), live)
+            .await
+            .unwrap();
+        let started = Instant::now();
+        process.stop(GRACE);
+        assert!(started.elapsed() < GRACE, "it had to be killed");
+    }
+
+    #[tokio::test]
+    async fn a_refused_configuration_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("envoy.yaml");
+        std::fs::write(&config, "no_such_field: 1\n").unwrap();
+        assert!(format!("{:#}", validate(&config).unwrap_err()).contains("no_such_field"));
+        let mut process = start(&config, &folder.path().join("log"), 1).unwrap();
+        let never = async || Err(anyhow::anyhow!("not asked"));
+        let error = wait::ready(&mut process, Duration::from_secs(30), never)
+            .await
+            .unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("ended") && text.contains("no_such_field"), "{text}");
     }
 }
