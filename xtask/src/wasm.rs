@@ -21,7 +21,7 @@ const SYSTEM_LINKERS: [&str; 6] =
     ["wasm-ld", "wasm-ld-21", "wasm-ld-20", "wasm-ld-19", "wasm-ld-18", "rust-lld"];
 
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Features of the filter, comma-separated, e.g. fault-injection (tests only).
     #[arg(long)]
     features: Option<String>,
@@ -35,7 +35,7 @@ enum Toolchain {
     System { linker: PathBuf },
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let toolchain = choose()?;
     let target_dir = target_dir(&toolchain)?;
     build(options, &toolchain, &target_dir)?;

@@ -1,1 +1,25 @@
-//! (skeleton)
+//! The filter as a proxy-wasm module.
+//!
+//! Callbacks become events for the exchange machine of `rateguard-filter`, its effects become host calls. No decision
+//! about policy, money or providers is made here.
+
+mod encode;
+mod host;
+mod http;
+mod metrics;
+mod outbox;
+mod poll;
+mod random;
+mod root;
+mod stored;
+mod worker;
+
+use proxy_wasm::types::LogLevel;
+
+/// Called by Envoy once per VM.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the ABI's entry point has a fixed name")]
+pub extern "C" fn _initialize() {
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+}

@@ -1,0 +1,175 @@
+//! Messages to and from the limit service and the feed.
+
+use prost::Message as _;
+use rateguard_filter::effect::{ReserveCall, Settlement};
+use rateguard_filter::event::{QuotaResult, Reserved};
+use rateguard_filter::renewal::TTL_MS;
+use rateguard_filter::snapshot::{Removal, Update};
+use rateguard_model::event::RequestEvent;
+use rateguard_model::id::{RequestId, WorkspaceId};
+use rateguard_wire::v1;
+
+/// Why an answer of the feed is refused. The text goes back to the control plane.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undecodable {
+    #[error("not a PollResponse: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    #[error("{0}")]
+    Invalid(#[from] rateguard_wire::convert::Invalid),
+    #[error("the version is empty")]
+    NoVersion,
+    #[error("removals.type is unknown")]
+    RemovalType,
+    #[error("removals.id is not 16 bytes")]
+    RemovalId,
+}
+
+pub(crate) fn reserve(call: ReserveCall, worker_id: u64) -> Vec<u8> {
+    v1::ReserveRequest {
+        reservation_id: call.id.as_bytes().to_vec(),
+        workspace_id: call.workspace_id.as_bytes().to_vec(),
+        key_id: call.key_id.as_bytes().to_vec(),
+        api_id: call.api_id.as_bytes().to_vec(),
+        ttl_ms: TTL_MS,
+        quotas: call.quotas.into_iter().map(v1::Quota::from).collect(),
+        worker_id,
+    }
+    .encode_to_vec()
+}
+
+/// `None`: not an answer; an empty or garbled one means "unavailable", never "admitted".
+pub(crate) fn reserved(message: &[u8], quota_count: usize) -> Option<Reserved> {
+    let answer = v1::ReserveResponse::decode(message).ok()?;
+    let admitted = match answer.outcome() {
+        v1::Outcome::Admitted => true,
+        v1::Outcome::Rejected => false,
+        v1::Outcome::Unspecified => return None,
+    };
+    if answer.results.len() != quota_count {
+        return None;
+    }
+    let results = answer
+        .results
+        .into_iter()
+        .map(|result| QuotaResult {
+            admitted: result.admitted,
+            remaining: result.remaining,
+            reset_ms: result.reset_ms,
+            retry_after_ms: (!result.admitted && result.retry_after_ms >= 0).then_some(result.retry_after_ms),
+            spent: result.spent,
+            reserved: result.reserved,
+            window_start_ms: result.window_start_ms,
+        })
+        .collect();
+    Some(Reserved { admitted, degraded: answer.degraded, live_workers: answer.live_workers, results })
+}
+
+/// Appends one entry of `SettleRequest.settlements` or `ReleaseRequest.releases`: both are field 1.
+pub(crate) fn settlement(bytes: &mut Vec<u8>, settlement: Settlement) {
+    let amounts = settlement
+        .amounts
+        .into_iter()
+        .map(|amount| v1::SettledAmount {
+            quota: Some(amount.quota.into()),
+            window_start_ms: amount.window_start_ms,
+            actual: amount.actual,
+        })
+        .collect();
+    let message = v1::Settlement {
+        reservation_id: settlement.id.as_bytes().to_vec(),
+        workspace_id: settlement.workspace_id.as_bytes().to_vec(),
+        reserved_at_ms: settlement.reserved_at_ms,
+        amounts,
+    };
+    prost::encoding::message::encode(1, &message, bytes);
+}
+
+/// Appends one entry of `ReportUsageRequest.events`.
+pub(crate) fn event(bytes: &mut Vec<u8>, event: RequestEvent) {
+    prost::encoding::message::encode(2, &v1::RequestEvent::from(event), bytes);
+}
+
+/// The part of a `ReportUsageRequest` that comes before its events.
+pub(crate) fn report_prefix(node_id: &str) -> Vec<u8> {
+    v1::ReportUsageRequest { node_id: node_id.to_owned(), events: Vec::new() }.encode_to_vec()
+}
+
+pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)]) -> Vec<u8> {
+    let reservations = reservations
+        .iter()
+        .map(|(id, workspace_id)| v1::ReservationRef {
+            reservation_id: id.as_bytes().to_vec(),
+            workspace_id: workspace_id.as_bytes().to_vec(),
+        })
+        .collect();
+    v1::RenewRequest { reservations, ttl_ms: TTL_MS }.encode_to_vec()
+}
+
+/// How many settlements of a batch were refused for good.
+pub(crate) fn invalid_count(message: &[u8]) -> u64 {
+    let Ok(answer) = v1::SettleResponse::decode(message) else { return 0 };
+    answer.statuses().filter(|status| *status == v1::ResolutionStatus::Invalid).count() as u64
+}
+
+/// An answer of the feed, every part of it checked.
+pub(crate) fn update(message: &[u8]) -> Result<Feed, Undecodable> {
+    let answer = v1::PollResponse::decode(message)?;
+    let v1::PollResponse {
+        version,
+        nonce,
+        full,
+        workspaces,
+        apis,
+        keys,
+        rules,
+        budgets,
+        data_plane_tokens: _,
+        removals,
+        now_ms: _,
+    } = answer;
+    if version.is_empty() {
+        return Err(Undecodable::NoVersion);
+    }
+    let update = Update {
+        version,
+        full,
+        workspaces: all(workspaces)?,
+        apis: all(apis)?,
+        keys: all(keys)?,
+        rules: all(rules)?,
+        budgets: all(budgets)?,
+        removals: removals.into_iter().filter_map(|removal| self::removal(&removal).transpose()).collect::<Result<_, _>>()?,
+    };
+    Ok(Feed { update, nonce })
+}
+
+pub(crate) struct Feed {
+    pub(crate) update: Update,
+    pub(crate) nonce: String,
+}
+
+/// The nonce of an answer whose rest could not be used.
+pub(crate) fn nonce(message: &[u8]) -> String {
+    v1::PollResponse::decode(message).map(|answer| answer.nonce).unwrap_or_default()
+}
+
+fn all<W, M: TryFrom<W, Error = rateguard_wire::convert::Invalid>>(
+    messages: Vec<W>,
+) -> Result<Vec<M>, rateguard_wire::convert::Invalid> {
+    messages.into_iter().map(M::try_from).collect()
+}
+
+/// `None`: of a kind that the filter does not hold.
+fn removal(removal: &v1::Removal) -> Result<Option<Removal>, Undecodable> {
+    let id = removal.id.as_slice();
+    let bad = |_| Undecodable::RemovalId;
+    Ok(Some(match removal.r#type() {
+        v1::ResourceType::Workspace => Removal::Workspace(id.try_into().map_err(bad)?),
+        v1::ResourceType::Api => Removal::Api(id.try_into().map_err(bad)?),
+        v1::ResourceType::Key => Removal::Key(id.try_into().map_err(bad)?),
+        v1::ResourceType::Rule => Removal::Rule(id.try_into().map_err(bad)?),
+        v1::ResourceType::Budget => Removal::Budget(id.try_into().map_err(bad)?),
+        v1::ResourceType::DataPlaneToken => return Ok(None),
+        v1::ResourceType::Unspecified => return Err(Undecodable::RemovalType),
+    }))
+}

@@ -1,0 +1,203 @@
+//! One HTTP stream: callbacks become events, effects become host calls.
+
+use crate::host::{self, Buffer, Headers};
+use crate::worker::Worker;
+use crate::encode;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use rateguard_filter::effect::{Effect, Effects, Flow, ReserveCall};
+use rateguard_filter::event::{Event, Now};
+use rateguard_filter::exchange::{Exchange, World};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Envoy's router puts this on every response of an upstream, and no upstream can: it is overwritten.
+const FROM_UPSTREAM: &[u8] = b"x-envoy-upstream-service-time";
+
+pub(crate) struct Stream {
+    worker: Rc<Worker>,
+    exchange: Exchange,
+    /// The reservation that is being asked for, and how many quotas it has.
+    reserve: Option<(u32, usize)>,
+}
+
+impl Stream {
+    pub(crate) fn new(worker: Rc<Worker>) -> Self {
+        Self { worker, exchange: Exchange::default(), reserve: None }
+    }
+
+    fn step(&mut self, event: Event<'_>, now: Now) -> Action {
+        let exchange = std::mem::take(&mut self.exchange);
+        let effects = {
+            let snapshot = self.worker.snapshot.borrow();
+            let world = World { config: &self.worker.config, snapshot: &snapshot };
+            let (exchange, effects) = exchange.step(event, world, now);
+            self.exchange = exchange;
+            effects
+        };
+        self.run(effects, now)
+    }
+
+    fn run(&mut self, effects: Effects, now: Now) -> Action {
+        for effect in effects.list {
+            self.apply(effect, now);
+        }
+        match effects.flow {
+            Flow::Continue => Action::Continue,
+            Flow::Pause => Action::Pause,
+        }
+    }
+
+    fn apply(&mut self, effect: Effect, now: Now) {
+        let worker = &self.worker;
+        let refused = match effect {
+            Effect::Reserve(call) => {
+                self.reserve(*call, now);
+                Ok(())
+            }
+            Effect::CancelReserve => {
+                self.cancel();
+                Ok(())
+            }
+            Effect::SetRequestHeaders(headers) => host::set_headers(Headers::Request, &headers),
+            Effect::SetRequestBody(body) => host::replace_buffer(Buffer::RequestBody, &body),
+            Effect::ResumeRequest => host::resume_request(),
+            Effect::SetResponseHeaders(headers) => host::set_headers(Headers::Response, &headers),
+            Effect::SetResponseBody(body) => host::replace_buffer(Buffer::ResponseBody, &body),
+            Effect::AppendResponseBody(body) => host::append_buffer(Buffer::ResponseBody, &body),
+            Effect::AddResponseTrailer(name, value) => host::add_header(Headers::ResponseTrailers, name, &value),
+            Effect::Reply(reply) => {
+                host::reply(reply.status, &reply.headers, &reply.body);
+                Ok(())
+            }
+            other => {
+                worker.apply(other, now);
+                Ok(())
+            }
+        };
+        if let Err(error) = refused {
+            // Envoy's half of the stream is gone, or was never as expected: what comes next decides.
+            log::warn!("a stream's effect was not applied: {error}");
+        }
+    }
+
+    fn reserve(&mut self, call: ReserveCall, now: Now) {
+        let config = &self.worker.config;
+        let quota_count = call.quotas.len();
+        let message = encode::reserve(call, self.worker.id);
+        let timeout = Duration::from_millis(u64::from(config.reserve_timeout_ms));
+        let token =
+            host::call_grpc(&config.limits_cluster, "Reserve", &self.worker.authorization, &message, timeout);
+        match token {
+            Some(token) => self.reserve = Some((token, quota_count)),
+            None => self.reserve_failed(now),
+        }
+    }
+
+    fn reserve_failed(&mut self, now: Now) {
+        let worker = Rc::clone(&self.worker);
+        let shares = worker.shares.borrow();
+        let exchange = std::mem::take(&mut self.exchange);
+        let effects = {
+            let snapshot = worker.snapshot.borrow();
+            let world = World { config: &worker.config, snapshot: &snapshot };
+            let (exchange, effects) = exchange.step(Event::ReserveFailed { shares: &shares }, world, now);
+            self.exchange = exchange;
+            effects
+        };
+        drop(shares);
+        self.run(effects, now);
+    }
+
+    fn cancel(&mut self) {
+        if let Some((token, _)) = self.reserve.take() {
+            host::cancel_grpc(token);
+        }
+    }
+
+    /// Of the request's end, be it in its body or its trailers.
+    fn request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let now = host::now();
+        let body = self
+            .exchange
+            .wants_request_body(end_of_stream)
+            .then(|| host::buffer(Buffer::RequestBody, size).unwrap_or_default());
+        self.step(Event::RequestBody { size, body: body.as_deref(), end_of_stream }, now)
+    }
+}
+
+impl Context for Stream {
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        let Some((_, quota_count)) = self.reserve.take_if(|(expected, _)| *expected == token) else { return };
+        let now = host::now();
+        let answer = (status == 0)
+            .then(|| host::buffer(Buffer::GrpcMessage, size).ok())
+            .flatten()
+            .and_then(|message| encode::reserved(&message, quota_count));
+        match answer {
+            Some(reserved) => {
+                self.step(Event::ReserveAnswered(reserved), now);
+            }
+            None => self.reserve_failed(now),
+        }
+    }
+
+    fn on_done(&mut self) -> bool {
+        self.cancel();
+        true
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let now = host::now();
+        let headers = host::headers(Headers::Request).unwrap_or_default();
+        #[cfg(feature = "fault-injection")]
+        assert!(headers.get(b"x-rateguard-test-panic").is_none(), "asked to panic by x-rateguard-test-panic");
+        let Some(id) = self.worker.random.borrow_mut().request_id(now) else {
+            host::reply(500, &[], "");
+            return Action::Pause;
+        };
+        let peer = self.worker.needs_peer().then(|| host::property("source\0address")).flatten();
+        let event = Event::RequestHeaders { headers, end_of_stream, id, peer: peer.as_deref() };
+        self.step(event, now)
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.request_body(size, end_of_stream)
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.request_body(self.worker.config.listener_buffer_bytes as usize, true)
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let now = host::now();
+        let headers = host::headers(Headers::Response).unwrap_or_default();
+        let details =
+            headers.get(FROM_UPSTREAM).is_none().then(|| host::property("response\0code_details")).flatten();
+        self.step(Event::ResponseHeaders { headers, end_of_stream, details: details.as_deref() }, now)
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let now = host::now();
+        let body = self
+            .exchange
+            .wants_response_body(size, end_of_stream, &self.worker.config)
+            .then(|| host::buffer(Buffer::ResponseBody, size).unwrap_or_default());
+        self.step(Event::ResponseBody { size, body: body.as_deref(), end_of_stream }, now)
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        let now = host::now();
+        let body = self
+            .exchange
+            .wants_response_body(0, true, &self.worker.config)
+            .then(|| host::buffer(Buffer::ResponseBody, usize::MAX).unwrap_or_default());
+        self.step(Event::ResponseTrailers { body: body.as_deref() }, now)
+    }
+
+    fn on_log(&mut self) {
+        self.step(Event::Ended, host::now());
+    }
+}

@@ -1,0 +1,117 @@
+//! What one worker's VM keeps between requests. Streams share it with the root context that made them.
+
+use crate::metrics::Metrics;
+use crate::outbox::Outboxes;
+use crate::random::Random;
+use rateguard_filter::config::{Config, Mode};
+use rateguard_filter::effect::{Effect, Warning};
+use rateguard_filter::event::Now;
+use rateguard_filter::fallback::Shares;
+use rateguard_filter::snapshot::Snapshot;
+use rateguard_model::id::KeyId;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+/// Key uses remembered at most between two polls: what one poll carries.
+const KEY_USES_MAX: usize = 1_000;
+const WARNING_INTERVAL_NS: u64 = 1_000_000_000;
+
+pub(crate) struct Worker {
+    pub(crate) config: Config,
+    /// `Bearer <token>`.
+    pub(crate) authorization: String,
+    pub(crate) node_id: String,
+    /// Random: the limit service counts live workers by it.
+    pub(crate) id: u64,
+    pub(crate) snapshot: RefCell<Snapshot>,
+    pub(crate) shares: RefCell<Shares>,
+    pub(crate) outboxes: RefCell<Outboxes>,
+    pub(crate) random: RefCell<Random>,
+    pub(crate) metrics: Metrics,
+    /// Last minute in which a key was used, until a poll reports it.
+    key_uses: RefCell<BTreeMap<KeyId, i64>>,
+    warned: [Cell<u64>; 4],
+}
+
+impl Worker {
+    pub(crate) fn new(config: Config, node_id: String) -> Self {
+        let mut random = Random::default();
+        let id = random.take().map_or(0, u64::from_le_bytes);
+        Self {
+            authorization: format!("Bearer {}", config.token),
+            outboxes: RefCell::new(Outboxes::new(&node_id)),
+            config,
+            node_id,
+            id,
+            snapshot: RefCell::default(),
+            shares: RefCell::default(),
+            random: RefCell::new(random),
+            metrics: Metrics::define(),
+            key_uses: RefCell::default(),
+            warned: [const { Cell::new(0) }; 4],
+        }
+    }
+
+    /// In our gateway `x-forwarded-for` tells the peer; a mesh may be configured otherwise.
+    pub(crate) fn needs_peer(&self) -> bool {
+        self.config.mode == Mode::DropIn && self.snapshot.borrow().needs_peer()
+    }
+
+    /// Effects that concern the worker, not the stream.
+    pub(crate) fn apply(&self, effect: Effect, now: Now) {
+        match effect {
+            Effect::Opened { id, workspace_id } => self.outboxes.borrow_mut().opened(id, workspace_id, now),
+            Effect::Closed { id } => self.outboxes.borrow_mut().closed(&id),
+            Effect::Settle(settlement) => self.outboxes.borrow_mut().settle(*settlement, now),
+            Effect::Release(settlement) => self.outboxes.borrow_mut().release(*settlement, now),
+            Effect::Record(event) => self.outboxes.borrow_mut().record(*event, now, &self.metrics),
+            Effect::KeyUsed(id) => self.key_used(id, now),
+            Effect::Seen { quota, remaining, live_workers } => {
+                self.shares.borrow_mut().saw(&quota, remaining, live_workers);
+            }
+            Effect::DrewShare { quota } => self.shares.borrow_mut().drew(&quota),
+            Effect::Count(metric) => self.metrics.count(metric),
+            Effect::Warn(warning) => self.warn(warning, now),
+            // The stream's own.
+            Effect::Reserve(_)
+            | Effect::CancelReserve
+            | Effect::SetRequestHeaders(_)
+            | Effect::SetRequestBody(_)
+            | Effect::ResumeRequest
+            | Effect::SetResponseHeaders(_)
+            | Effect::SetResponseBody(_)
+            | Effect::AppendResponseBody(_)
+            | Effect::AddResponseTrailer(..)
+            | Effect::Reply(_) => {}
+        }
+    }
+
+    fn key_used(&self, id: KeyId, now: Now) {
+        let mut uses = self.key_uses.borrow_mut();
+        if uses.len() < KEY_USES_MAX || uses.contains_key(&id) {
+            uses.insert(id, now.unix_ms() / 60_000);
+        }
+    }
+
+    pub(crate) fn take_key_uses(&self) -> BTreeMap<KeyId, i64> {
+        std::mem::take(&mut self.key_uses.borrow_mut())
+    }
+
+    /// Each kind at most once a second.
+    fn warn(&self, warning: Warning, now: Now) {
+        let Some(last) = self.warned.get(warning as usize) else { return };
+        if now.0.saturating_sub(last.get()) < WARNING_INTERVAL_NS {
+            return;
+        }
+        last.set(now.0);
+        log::warn!(
+            "{}",
+            match warning {
+                Warning::LimitServiceAway => "the limit service does not answer: failure modes decide",
+                Warning::LedgerDegraded => "the limit service answers from memory: its Redis is away",
+                Warning::UnknownLocalReply => "Envoy gave a local answer that is not in the table of errors",
+                Warning::OutOfOrder => "an event came that the exchange did not expect",
+            }
+        );
+    }
+}
