@@ -2,7 +2,7 @@
 
 use super::DbError;
 use chrono::{DateTime, Utc};
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 /// A token to store. `workspace_id` `None`: every workspace.
@@ -59,4 +59,23 @@ pub async fn revoke(
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// A workspace's token as it is listed: without its hash.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Token {
+    pub id: Uuid,
+    pub name: String,
+    pub created_at: DateTime<Utc>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Token>, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT id, name, created_at, revoked_at FROM data_plane_token WHERE workspace_id = $1
+         ORDER BY created_at, id",
+    )
+    .bind(workspace_id)
+    .fetch_all(db)
+    .await?)
 }

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod rule;
 pub mod scopes;
 pub mod session;
+pub mod snapshot;
 pub mod user;
 pub mod workspace;
 
@@ -31,6 +32,20 @@ pub enum DbError {
 }
 
 impl DbError {
+    /// Whether the database is away, rather than the query wrong.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Sqlx(
+                sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed,
+            ) => true,
+            // 57P0x: the server is shutting down or starting; 53xxx: it has no room; 25006: it is a standby.
+            Self::Sqlx(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                code.starts_with("57P") || code.starts_with("53") || code == "25006"
+            }),
+            Self::Sqlx(_) | Self::Inconsistent { .. } => false,
+        }
+    }
+
     /// Name of the constraint that a write broke.
     pub fn constraint(&self) -> Option<&str> {
         match self {

@@ -1,18 +1,28 @@
-//! The configuration feed: `POST /v1/config:poll`.
+//! The configuration feed: `POST /v1/config:poll` (SPEC 3.3).
+//!
+//! One in-memory image per replica answers every poll; [`sync`] keeps it fresh. A poll holds no database connection
+//! and is answered while Postgres is away.
+
+mod hub;
+pub mod inventory;
+pub mod key_uses;
+mod poll;
+pub mod sync;
+pub mod version;
+
+pub use hub::{AuthError, Caller, Hub};
+pub use sync::run;
 
 use crate::state::AppState;
 use axum::Router;
-use tokio::sync::watch;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
 
-/// Wakes hanging polls when the feed's version moves.
-#[derive(Clone, Default)]
-pub struct Hub;
+/// Longest body of a poll in bytes: 1 000 key uses are 30 kB.
+const BODY_BYTES_MAX: usize = 256 * 1024;
 
 pub fn routes() -> Router<AppState> {
     Router::new()
-}
-
-/// Runs until `shutdown` turns true: listens on Postgres' channel, writes `lastUsedAt`, prunes removals.
-pub async fn run(_state: AppState, mut shutdown: watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stop| *stop).await;
+        .route("/v1/config:poll", post(poll::poll))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
