@@ -1,12 +1,106 @@
-//! The limit service's client: budget status and rule reset.
+//! The limit service's client: what budgets have spent, and the reset of a rule.
 
 use crate::config::Limits;
+use rateguard_wire::v1::limit_service_client::LimitServiceClient;
+use rateguard_wire::v1::{BudgetState, BudgetStatusRequest, ResetRequest};
+use std::time::Duration;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use uuid::Uuid;
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why the limit service gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitsError {
+    #[error("LIMITS_URL is not set")]
+    NotConfigured,
+    #[error("the limit service refused or did not answer")]
+    Call(#[source] Box<tonic::Status>),
+}
+
+/// Cheap to clone. Connects when first used and again when the connection breaks.
 #[derive(Clone)]
-pub struct LimitsClient;
+pub struct LimitsClient {
+    client: Option<LimitServiceClient<Channel>>,
+    authorization: Option<MetadataValue<Ascii>>,
+}
 
 impl LimitsClient {
-    pub fn new(_limits: &Limits) -> Self {
-        Self
+    /// Must be called on a Tokio runtime. A URL that [`Limits`] took and tonic does not counts as none.
+    pub fn new(limits: &Limits) -> Self {
+        let endpoint = limits.url.clone().and_then(|url| Endpoint::from_shared(url).ok());
+        let client = endpoint.map(|e| {
+            LimitServiceClient::new(
+                e.connect_timeout(CONNECT_TIMEOUT)
+                    .timeout(CALL_TIMEOUT)
+                    .connect_lazy(),
+            )
+        });
+        let authorization = limits.token.as_ref().and_then(|token| {
+            let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.expose()).parse().ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self {
+            client,
+            authorization,
+        }
     }
+
+    /// Whether `LIMITS_URL` is set.
+    pub fn is_configured(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// What the budgets of a workspace have spent and hold. One that the service has not been fed yet is absent.
+    pub async fn budget_status(&self, workspace_id: Uuid) -> Result<Vec<BudgetState>, LimitsError> {
+        let request = BudgetStatusRequest {
+            workspace_id: workspace_id.as_bytes().to_vec(),
+            budget_ids: Vec::new(),
+        };
+        let mut client = self.client()?;
+        let response = client
+            .budget_status(self.request(request))
+            .await
+            .map_err(call_error)?;
+        Ok(response.into_inner().budgets)
+    }
+
+    /// Empties the buckets of a rule, of everybody or of one partition; gives how many there were.
+    pub async fn reset(
+        &self,
+        workspace_id: Uuid,
+        rule_id: Uuid,
+        partition: Option<String>,
+    ) -> Result<u32, LimitsError> {
+        let request = ResetRequest {
+            workspace_id: workspace_id.as_bytes().to_vec(),
+            quota_id: rule_id.as_bytes().to_vec(),
+            partition,
+        };
+        let mut client = self.client()?;
+        let response = client.reset(self.request(request)).await.map_err(call_error)?;
+        Ok(response.into_inner().buckets_removed)
+    }
+
+    fn client(&self) -> Result<LimitServiceClient<Channel>, LimitsError> {
+        self.client.clone().ok_or(LimitsError::NotConfigured)
+    }
+
+    fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(CALL_TIMEOUT);
+        if let Some(authorization) = &self.authorization {
+            request
+                .metadata_mut()
+                .insert("authorization", authorization.clone());
+        }
+        request
+    }
+}
+
+fn call_error(status: tonic::Status) -> LimitsError {
+    LimitsError::Call(Box::new(status))
 }

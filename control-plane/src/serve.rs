@@ -2,22 +2,24 @@
 
 use crate::clock::SystemClock;
 use crate::config::{Config, DatabaseConfig, process_env};
-use crate::data_plane_token;
 use crate::entropy::SystemEntropy;
-use crate::http;
 use crate::seed::{self, SeedArgs};
 use crate::state::{AppState, Sources};
+use crate::{data_plane_token, feed, http, telemetry};
 use anyhow::Context as _;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// The migrations, compiled in.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
 
 const CONNECTIONS_MAX: u32 = 16;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Subcommand)]
@@ -103,14 +105,44 @@ async fn migrate(db: &PgPool) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::start_logging(config.log_format, process_env("RUST_LOG").as_deref());
     let db = connect(config.database_url.expose()).await?;
     let listen_addr = config.listen_addr;
-    let (_stop, shutdown) = watch::channel(false);
-    let state = AppState::new(config, db, system_sources(shutdown));
+    let (stop, shutdown) = watch::channel(false);
+    let state = AppState::new(config, db, system_sources(shutdown.clone()));
     let listener = tokio::net::TcpListener::bind(listen_addr)
         .await
         .with_context(|| format!("cannot listen on LISTEN_ADDR {listen_addr}"))?;
-    axum::serve(listener, http::router(state))
-        .await
-        .context("the listener failed")
+    let background = tokio::spawn(feed::run(state.clone(), shutdown.clone()));
+    tracing::info!("listening http={}", listener.local_addr()?);
+    let mut draining = shutdown;
+    let server = axum::serve(listener, http::router(state)).with_graceful_shutdown(async move {
+        let _ = draining.wait_for(|stop| *stop).await;
+    });
+    let mut server = tokio::spawn(server.into_future());
+    tokio::select! {
+        ended = &mut server => return ended?.context("the listener failed"),
+        () = told_to_stop() => {}
+    }
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    // Hanging polls answer at once; whatever takes longer than this is cut.
+    if tokio::time::timeout(DRAIN_TIMEOUT, server).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, background).await;
+    Ok(())
+}
+
+/// SIGTERM or SIGINT.
+async fn told_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = interrupt.await;
+        return;
+    };
+    tokio::select! {
+        _ = interrupt => {}
+        _ = terminate.recv() => {}
+    }
 }

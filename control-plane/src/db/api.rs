@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// Broken by a second API of a slug in a workspace.
 pub const SLUG_KEY: &str = "api_workspace_slug_key";
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {
     pub id: Uuid,
     pub workspace_id: Uuid,
@@ -227,4 +227,21 @@ pub async fn count_of(
         .fetch_one(&mut **tx)
         .await?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// The slug of another API of the workspace with one of these hosts.
+pub async fn with_host(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+    hosts: &[String],
+) -> Result<Option<String>, DbError> {
+    Ok(sqlx::query_scalar(
+        "SELECT slug FROM api WHERE workspace_id = $1 AND id <> $2 AND hosts && $3 ORDER BY slug LIMIT 1",
+    )
+    .bind(workspace_id)
+    .bind(id)
+    .bind(hosts)
+    .fetch_optional(&mut **tx)
+    .await?)
 }

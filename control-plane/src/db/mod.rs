@@ -36,12 +36,15 @@ impl DbError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Sqlx(
-                sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed,
+                sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::Io(_)
+                | sqlx::Error::WorkerCrashed,
             ) => true,
             // 57P0x: the server is shutting down or starting; 53xxx: it has no room; 25006: it is a standby.
-            Self::Sqlx(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-                code.starts_with("57P") || code.starts_with("53") || code == "25006"
-            }),
+            Self::Sqlx(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| code.starts_with("57P") || code.starts_with("53") || code == "25006"),
             Self::Sqlx(_) | Self::Inconsistent { .. } => false,
         }
     }

@@ -4,7 +4,7 @@ use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rateguard_api::name::{FailureMode, Role, UnpricedModelPolicy};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +176,11 @@ pub const SLUG_KEY: &str = "workspace_slug_key";
 
 /// The workspaces of a user, oldest membership first.
 pub async fn of_user(db: &PgPool, user_id: Uuid) -> Result<Vec<Membership>, DbError> {
+    of_user_in(&mut *db.acquire().await?, user_id).await
+}
+
+/// The same on a connection or in a transaction.
+pub async fn of_user_in(connection: &mut PgConnection, user_id: Uuid) -> Result<Vec<Membership>, DbError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
                 w.updated_at, m.role
@@ -184,7 +189,7 @@ pub async fn of_user(db: &PgPool, user_id: Uuid) -> Result<Vec<Membership>, DbEr
          ORDER BY m.created_at, w.id",
     )
     .bind(user_id)
-    .fetch_all(db)
+    .fetch_all(connection)
     .await?;
     rows.into_iter().map(Membership::try_from).collect()
 }

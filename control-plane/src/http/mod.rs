@@ -1,13 +1,66 @@
 //! The listener's routes: REST, the configuration feed, Envoy's clusters, probes.
 
+mod apis;
+mod auth;
+mod budget;
+mod data_planes;
+pub mod error;
+mod extract;
+mod keys;
+mod layers;
+pub mod permission;
+mod probes;
+mod rules;
+pub mod text;
+mod workspaces;
+
 use crate::state::AppState;
 use crate::{feed, xds};
 use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Uri;
+use axum::middleware;
+use error::ApiError;
+use extract::Caller;
+use tower_http::catch_panic::CatchPanicLayer;
 
 /// Everything that the program serves.
 pub fn router(state: AppState) -> Router {
     Router::new()
+        .merge(rest())
+        .merge(probes::routes())
         .merge(feed::routes())
         .merge(xds::routes())
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::observe))
         .with_state(state)
+}
+
+/// The API that people and programs use; data planes have routes of their own, which may hang.
+fn rest() -> Router<AppState> {
+    Router::new()
+        .merge(auth::routes())
+        .merge(workspaces::routes())
+        .merge(apis::routes())
+        .merge(keys::routes())
+        .merge(rules::routes())
+        .merge(budget::routes())
+        .merge(data_planes::routes())
+        .layer(DefaultBodyLimit::max(layers::BODY_BYTES_MAX))
+        .layer(middleware::from_fn(layers::time_out))
+        .layer(middleware::from_fn(layers::no_store))
+}
+
+/// Under `/api` an unknown route is 401 without a session, as a known one is.
+async fn no_such_route(caller: Result<Caller, ApiError>, uri: Uri, _request: Request) -> ApiError {
+    match caller {
+        Err(refused) if uri.path().starts_with("/api/") && !uri.path().starts_with("/api/auth/") => refused,
+        Ok(_) | Err(_) => ApiError::NotFound("route"),
+    }
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::MethodNotAllowed
 }

@@ -22,7 +22,7 @@ pub struct LoginRequest {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RefreshRequest {
-    /// Another workspace of the user; absent: the one of the session so far.
+    /// A workspace of the user; absent: the first.
     #[serde(default)]
     pub workspace_id: Option<String>,
 }

@@ -1,0 +1,255 @@
+//! Accounts and sessions: what register, login, refresh and logout do to the database.
+
+use super::refresh::{self, NewRefreshToken, Use};
+use super::token::Grant;
+use crate::db::session::{self, Session};
+use crate::db::user::{self, User};
+use crate::db::workspace::{self, Membership, Workspace};
+use crate::db::{DbError, feed};
+use crate::entropy;
+use crate::http::error::ApiError;
+use crate::http::text;
+use crate::state::AppState;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use rateguard_api::name::{FailureMode, Role, UnpricedModelPolicy};
+use rateguard_model::digest::Digest;
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+/// A checked registration.
+pub struct NewAccount {
+    pub email: String,
+    pub name: String,
+    pub password_hash: String,
+}
+
+/// A session as its holder gets it.
+pub struct Opened {
+    pub session_id: Uuid,
+    pub refresh_token: String,
+}
+
+/// Makes a user, their default workspace, and a first session.
+pub async fn register(state: &AppState, new: NewAccount) -> Result<(User, Membership, Opened), ApiError> {
+    let NewAccount {
+        email,
+        name,
+        password_hash,
+    } = new;
+    let now = state.now();
+    let user = User {
+        id: state.new_id(),
+        email,
+        name,
+        created_at: now,
+    };
+    let mut tx = state.db.begin().await?;
+    user::insert(&mut tx, &user, &password_hash)
+        .await
+        .map_err(|error| {
+            if error.constraint() == Some(user::EMAIL_KEY) {
+                ApiError::Conflict {
+                    field: "email",
+                    message: "this address has an account already".to_owned(),
+                }
+            } else {
+                error.into()
+            }
+        })?;
+    let slug = text::slug_from(&user.name, "workspace");
+    let workspace = Workspace {
+        id: state.new_id(),
+        slug,
+        name: format!("{}'s workspace", user.name),
+        ..empty_workspace(now)
+    };
+    let workspace = insert_workspace(state, &mut tx, workspace, user.id, true).await?;
+    let opened = open_session(state, &mut tx, user.id).await?;
+    tx.commit().await?;
+    Ok((
+        user,
+        Membership {
+            workspace,
+            role: Role::Owner,
+        },
+        opened,
+    ))
+}
+
+/// A workspace with every setting at its default.
+pub fn empty_workspace(now: DateTime<Utc>) -> Workspace {
+    Workspace {
+        id: Uuid::nil(),
+        slug: String::new(),
+        name: String::new(),
+        time_zone: Tz::UTC,
+        unpriced_model_policy: UnpricedModelPolicy::Block,
+        failure_mode: FailureMode::FailOpen,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// How many numbered slugs are tried before a random one.
+const NUMBERED_SLUGS: u32 = 5;
+
+/// Stores a workspace and its owner. A taken slug gets a suffix, or is a conflict.
+pub async fn insert_workspace(
+    state: &AppState,
+    tx: &mut Transaction<'_, Postgres>,
+    workspace: Workspace,
+    owner_id: Uuid,
+    suffix: bool,
+) -> Result<Workspace, ApiError> {
+    let feed_version = feed::next_version(tx).await?;
+    let mut workspace = workspace;
+    let base = workspace.slug.clone();
+    let mut attempt = 1;
+    while !workspace::insert(tx, &workspace, feed_version).await? {
+        if !suffix {
+            return Err(slug_taken());
+        }
+        attempt += 1;
+        workspace.slug = if attempt <= NUMBERED_SLUGS {
+            format!("{base}-{attempt}")
+        } else {
+            let random: String = entropy::random_bytes::<6>(state.entropy.as_ref())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            format!("{base}-{random}")
+        };
+    }
+    workspace::insert_member(tx, workspace.id, owner_id, Role::Owner, workspace.created_at).await?;
+    Ok(workspace)
+}
+
+/// 409 of a workspace's slug.
+pub fn slug_taken() -> ApiError {
+    ApiError::Conflict {
+        field: "slug",
+        message: "another workspace has this slug".to_owned(),
+    }
+}
+
+/// Starts a session of a user whose password was right.
+pub async fn open(state: &AppState, user_id: Uuid) -> Result<Opened, ApiError> {
+    let mut tx = state.db.begin().await?;
+    let opened = open_session(state, &mut tx, user_id).await?;
+    tx.commit().await?;
+    Ok(opened)
+}
+
+async fn open_session(
+    state: &AppState,
+    tx: &mut Transaction<'_, Postgres>,
+    user_id: Uuid,
+) -> Result<Opened, DbError> {
+    let now = state.now();
+    let session_id = state.new_id();
+    let NewRefreshToken { text, hash } = refresh::generate(session_id, state.entropy.as_ref());
+    let row = Session {
+        id: session_id,
+        user_id,
+        token_hash: hash.as_bytes().to_vec(),
+        previous_hash: None,
+        rotated_at: None,
+        expires_at: now + refresh::LIFETIME,
+        revoked_at: None,
+    };
+    session::insert(tx, &row, now).await?;
+    Ok(Opened {
+        session_id,
+        refresh_token: text,
+    })
+}
+
+/// What a refresh gives.
+pub struct Refreshed {
+    pub access_token: String,
+    /// `None`: the presented token was the preceding one; the cookie stays.
+    pub refresh_token: Option<String>,
+}
+
+/// Uses a refresh token. One that was replaced longer ago ends the session. The access token is for the wanted
+/// workspace, or else the user's first; nothing is rotated if that cannot be had.
+pub async fn refresh(state: &AppState, presented: &str, wanted: Option<Uuid>) -> Result<Refreshed, ApiError> {
+    const REFUSED: ApiError = ApiError::Unauthenticated("the session is over; sign in again");
+    let session_id = refresh::session_of(presented).ok_or(REFUSED)?;
+    let now = state.now();
+    let mut tx = state.db.begin().await?;
+    let session = session::for_update(&mut tx, session_id).await?.ok_or(REFUSED)?;
+    let refresh_token = match refresh::judge(&session, Digest::of(presented.as_bytes()), now) {
+        Use::Rotate => {
+            let next = refresh::generate(session_id, state.entropy.as_ref());
+            session::rotate(
+                &mut tx,
+                session_id,
+                next.hash.as_bytes(),
+                now,
+                now + refresh::LIFETIME,
+            )
+            .await?;
+            Some(next.text)
+        }
+        Use::AccessOnly => None,
+        Use::Revoke => {
+            session::revoke(&mut tx, session_id, now).await?;
+            tx.commit().await?;
+            tracing::warn!(session.id = %session_id, "a replaced refresh token was used; the session ends");
+            return Err(REFUSED);
+        }
+        Use::Ended => return Err(REFUSED),
+    };
+    let memberships = workspace::of_user_in(&mut tx, session.user_id).await?;
+    let membership = match wanted {
+        Some(id) => memberships
+            .iter()
+            .find(|m| m.workspace.id == id)
+            .ok_or(ApiError::NotFound("workspace"))?,
+        None => memberships
+            .first()
+            .ok_or(ApiError::Forbidden("you are in no workspace"))?,
+    };
+    let access_token = access_token(state, session.user_id, session_id, membership)?;
+    tx.commit().await?;
+    Ok(Refreshed {
+        access_token,
+        refresh_token,
+    })
+}
+
+/// Ends the session of a refresh token, if it is one that was issued last or just before.
+pub async fn log_out(state: &AppState, presented: &str) -> Result<(), ApiError> {
+    let Some(session_id) = refresh::session_of(presented) else {
+        return Ok(());
+    };
+    let mut tx = state.db.begin().await?;
+    if session::for_update(&mut tx, session_id).await?.is_some() {
+        // A token that names a session and is not its own is a stolen or forged one: that ends the session as well.
+        session::revoke(&mut tx, session_id, state.now()).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Signs an access token for a member.
+pub fn access_token(
+    state: &AppState,
+    user_id: Uuid,
+    session_id: Uuid,
+    membership: &Membership,
+) -> Result<String, ApiError> {
+    let grant = Grant {
+        user_id,
+        workspace_id: membership.workspace.id,
+        role: membership.role,
+        session_id,
+    };
+    state
+        .auth
+        .tokens
+        .sign(grant, state.new_id(), state.clock.now_ms())
+        .map_err(ApiError::internal)
+}

@@ -1,0 +1,276 @@
+//! `/api/workspaces/{id}/apis`.
+
+mod cost_model;
+mod upstream;
+
+use super::error::{ApiError, Faults};
+use super::extract::{Access, Body, ItemId};
+use super::permission::Permission;
+use super::text;
+use crate::db::api::{self, Api};
+use crate::db::feed::{self, Removal, ResourceType};
+use crate::db::{DbError, cost_model as stored_cost_model};
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use rateguard_api::api as body;
+use rateguard_api::list::List;
+use rateguard_api::name::UsageFormat;
+use sqlx::{Postgres, Transaction};
+use upstream::CredentialChange;
+use uuid::Uuid;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/api/workspaces/{workspace_id}/apis", get(list).post(create))
+        .route(
+            "/api/workspaces/{workspace_id}/apis/{id}",
+            get(show_one).patch(update).delete(delete),
+        )
+}
+
+const TIMEOUT_MS_DEFAULT: u32 = 30_000;
+/// One hour.
+const TIMEOUT_MS_MAX: u32 = 3_600_000;
+
+async fn list(State(state): State<AppState>, access: Access) -> Result<Json<List<body::Api>>, ApiError> {
+    access.require(Permission::Read)?;
+    let apis = api::list(&state.db, access.workspace_id()).await?;
+    Ok(Json(List::whole(apis.iter().map(show).collect())))
+}
+
+async fn show_one(
+    State(state): State<AppState>,
+    access: Access,
+    ItemId(id): ItemId,
+) -> Result<Json<body::Api>, ApiError> {
+    access.require(Permission::Read)?;
+    let api = api::by_id(&state.db, access.workspace_id(), id)
+        .await?
+        .ok_or(ApiError::NotFound("API"))?;
+    Ok(Json(show(&api)))
+}
+
+async fn create(
+    State(state): State<AppState>,
+    access: Access,
+    Body(body): Body<body::CreateApi>,
+) -> Result<(StatusCode, Json<body::Api>), ApiError> {
+    access.require(Permission::WriteApis)?;
+    let now = state.now();
+    let mut api = Api {
+        id: state.new_id(),
+        workspace_id: access.workspace_id(),
+        name: String::new(),
+        slug: text::slug_from(&body.name, "api"),
+        base_url: String::new(),
+        hosts: Vec::new(),
+        auth_type: body.auth_type,
+        auth_header_name: None,
+        credential: None,
+        usage_format: UsageFormat::Auto,
+        cost_model: None,
+        price_version: stored_cost_model::price_version(None),
+        timeout_ms: TIMEOUT_MS_DEFAULT,
+        forward_cookies: false,
+        stream_cost_comment: false,
+        is_active: true,
+        created_at: now,
+        updated_at: now,
+    };
+    let change = body::UpdateApi {
+        name: Some(body.name),
+        slug: body.slug,
+        base_url: Some(body.base_url),
+        hosts: Some(body.hosts),
+        auth_type: Some(body.auth_type),
+        auth_header_name: Some(body.auth_header_name),
+        credential: body.credential.map(Some),
+        usage_format: body.usage_format,
+        cost_model: Some(body.cost_model),
+        timeout_ms: body.timeout_ms,
+        forward_cookies: Some(body.forward_cookies),
+        stream_cost_comment: Some(body.stream_cost_comment),
+        is_active: body.is_active,
+    };
+    apply(&state, &mut api, change).await?;
+    let mut tx = state.db.begin().await?;
+    let feed_version = feed::next_version(&mut tx).await?;
+    refuse_taken_hosts(&mut tx, &api).await?;
+    api::insert(&mut tx, &api, feed_version)
+        .await
+        .map_err(slug_taken)?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(show(&api))))
+}
+
+async fn update(
+    State(state): State<AppState>,
+    access: Access,
+    ItemId(id): ItemId,
+    Body(body): Body<body::UpdateApi>,
+) -> Result<Json<body::Api>, ApiError> {
+    access.require(Permission::WriteApis)?;
+    let workspace_id = access.workspace_id();
+    // Checked before the lock is taken: resolving a host may take seconds.
+    let seen = api::by_id(&state.db, workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound("API"))?;
+    let mut api = seen.clone();
+    apply(&state, &mut api, body).await?;
+    api.updated_at = state.now();
+    let mut tx = state.db.begin().await?;
+    let feed_version = feed::next_version(&mut tx).await?;
+    let current = api::for_update(&mut tx, workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound("API"))?;
+    if current != seen {
+        return Err(ApiError::Conflict {
+            field: "",
+            message: "somebody else changed this API at the same time; read it again".to_owned(),
+        });
+    }
+    refuse_taken_hosts(&mut tx, &api).await?;
+    api::update(&mut tx, &api, feed_version)
+        .await
+        .map_err(slug_taken)?;
+    tx.commit().await?;
+    Ok(Json(show(&api)))
+}
+
+async fn delete(
+    State(state): State<AppState>,
+    access: Access,
+    ItemId(id): ItemId,
+) -> Result<StatusCode, ApiError> {
+    access.require(Permission::WriteApis)?;
+    let workspace_id = access.workspace_id();
+    let mut tx = state.db.begin().await?;
+    let version = feed::next_version(&mut tx).await?;
+    let rules = api::delete(&mut tx, workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound("API"))?;
+    let removed = |resource_type, resource_id| Removal {
+        version,
+        resource_type,
+        resource_id,
+        workspace_id: Some(workspace_id),
+        removed_at: state.now(),
+    };
+    for rule_id in rules {
+        feed::insert_removal(&mut tx, removed(ResourceType::Rule, rule_id)).await?;
+    }
+    feed::insert_removal(&mut tx, removed(ResourceType::Api, id)).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Checks a change and puts it into the API. Every field at fault is reported at once.
+async fn apply(state: &AppState, api: &mut Api, change: body::UpdateApi) -> Result<(), ApiError> {
+    let mut faults = Faults::default();
+    if let Some(name) = &change.name {
+        api.name = text::name(&mut faults, "name", name);
+    }
+    if let Some(slug) = &change.slug {
+        api.slug = text::slug(&mut faults, "slug", slug);
+    }
+    if let Some(hosts) = &change.hosts {
+        api.hosts = upstream::hosts(&mut faults, hosts);
+    }
+    if let Some(timeout_ms) = change.timeout_ms {
+        if !(1..=TIMEOUT_MS_MAX).contains(&timeout_ms) {
+            faults.invalid("timeoutMs", "must be 1 to 3600000");
+        }
+        api.timeout_ms = timeout_ms;
+    }
+    if let Some(model) = change.cost_model {
+        api.cost_model = model.and_then(|model| cost_model::check(&mut faults, &model));
+        api.price_version = stored_cost_model::price_version(api.cost_model.as_ref());
+    }
+    api.usage_format = change.usage_format.unwrap_or(api.usage_format);
+    api.forward_cookies = change.forward_cookies.unwrap_or(api.forward_cookies);
+    api.stream_cost_comment = change.stream_cost_comment.unwrap_or(api.stream_cost_comment);
+    api.is_active = change.is_active.unwrap_or(api.is_active);
+    let moved = match &change.base_url {
+        Some(base_url) => upstream::base_url(&mut faults, state, api, base_url).await,
+        None => false,
+    };
+    let auth = upstream::AuthChange {
+        auth_type: change.auth_type,
+        header_name: change.auth_header_name,
+        credential: change.credential,
+        moved,
+    };
+    let credential = upstream::auth(&mut faults, api, auth);
+    faults.finish(())?;
+    match credential {
+        CredentialChange::Keep => {}
+        CredentialChange::Clear => api.credential = None,
+        CredentialChange::Set(plain) => {
+            let sealed = state
+                .keyring
+                .seal(api.workspace_id, api.id, &plain, state.entropy.as_ref());
+            api.credential = Some(sealed.map_err(ApiError::internal)?);
+        }
+    }
+    Ok(())
+}
+
+/// Two APIs with one host could not be told apart.
+async fn refuse_taken_hosts(tx: &mut Transaction<'_, Postgres>, api: &Api) -> Result<(), ApiError> {
+    match api::with_host(tx, api.workspace_id, api.id, &api.hosts).await? {
+        None => Ok(()),
+        Some(slug) => Err(ApiError::Conflict {
+            field: "hosts",
+            message: format!("the API `{slug}` has one of these hosts already"),
+        }),
+    }
+}
+
+fn slug_taken(error: DbError) -> ApiError {
+    if error.constraint() == Some(api::SLUG_KEY) {
+        ApiError::Conflict {
+            field: "slug",
+            message: "another API of this workspace has this slug".to_owned(),
+        }
+    } else {
+        error.into()
+    }
+}
+
+fn show(api: &Api) -> body::Api {
+    body::Api {
+        id: api.id.to_string(),
+        name: api.name.clone(),
+        slug: api.slug.clone(),
+        base_url: api.base_url.clone(),
+        hosts: api.hosts.clone(),
+        auth_type: api.auth_type,
+        auth_header_name: api.auth_header_name.clone(),
+        has_credential: api.credential.is_some(),
+        usage_format: api.usage_format,
+        cost_model: api.cost_model.as_ref().map(cost_model::show),
+        price_version: api.price_version.clone(),
+        timeout_ms: api.timeout_ms,
+        forward_cookies: api.forward_cookies,
+        stream_cost_comment: api.stream_cost_comment,
+        is_active: api.is_active,
+        created_at: text::timestamp(api.created_at),
+        updated_at: text::timestamp(api.updated_at),
+    }
+}
+
+/// The ids of a body as APIs of the workspace; every other id is a fault of the field.
+pub(super) fn parse_ids(faults: &mut Faults, field: &str, texts: &[String]) -> Vec<Uuid> {
+    let mut ids = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        match Uuid::try_parse(text) {
+            Ok(id) if ids.contains(&id) => faults.invalid(format!("{field}[{index}]"), "is there twice"),
+            Ok(id) => ids.push(id),
+            Err(_) => faults.invalid(format!("{field}[{index}]"), "must be the id of an API"),
+        }
+    }
+    ids
+}

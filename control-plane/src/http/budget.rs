@@ -1,0 +1,220 @@
+//! The workspace's monthly budget: `PATCH …/budget`, `GET …/costs`.
+
+use super::error::{ApiError, Faults};
+use super::extract::{Access, Body, Caller};
+use super::permission::Permission;
+use super::text;
+use crate::db::budget::{self, Budget};
+use crate::db::feed::{self, Removal, ResourceType};
+use crate::state::AppState;
+use axum::extract::State;
+use axum::routing::{get, patch};
+use axum::{Json, Router};
+use chrono::DateTime;
+use chrono_tz::Tz;
+use rateguard_api::budget as body;
+use rateguard_api::decimal::{Centi, Cents};
+use rateguard_api::name::FailureMode;
+use rateguard_model::budget::BudgetStatus;
+use rateguard_model::money::{NANO_USD_MAX, NanoUsd};
+use rateguard_model::window::{Bounds, CalendarUnit, Window};
+use rateguard_wire::v1::BudgetState;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/api/workspaces/{workspace_id}/budget", patch(update))
+        .route("/api/workspaces/{workspace_id}/costs", get(costs))
+        .route("/api/costs", get(own_costs))
+}
+
+async fn update(
+    State(state): State<AppState>,
+    access: Access,
+    Body(body): Body<body::UpdateBudget>,
+) -> Result<Json<body::MonthlyBudget>, ApiError> {
+    access.require(Permission::WriteBudget)?;
+    let workspace_id = access.workspace_id();
+    let mut tx = state.db.begin().await?;
+    let version = feed::next_version(&mut tx).await?;
+    let old = budget::monthly_for_update(&mut tx, workspace_id).await?;
+    if body.monthly_budget_cents == Some(None) {
+        if body.auto_shutoff.is_some() {
+            return Err(ApiError::invalid(
+                "autoShutoff",
+                "does not go with removing the budget",
+            ));
+        }
+        if let Some(old) = old {
+            budget::delete(&mut tx, workspace_id, old.id).await?;
+            let removal = Removal {
+                version,
+                resource_type: ResourceType::Budget,
+                resource_id: old.id,
+                workspace_id: Some(workspace_id),
+                removed_at: state.now(),
+            };
+            feed::insert_removal(&mut tx, removal).await?;
+            tx.commit().await?;
+        }
+        return Ok(Json(body::MonthlyBudget {
+            monthly_budget_cents: None,
+            auto_shutoff: false,
+        }));
+    }
+    let budget = changed(&state, &access, old, &body)?;
+    budget::upsert_monthly(&mut tx, &budget, version).await?;
+    tx.commit().await?;
+    Ok(Json(body::MonthlyBudget {
+        monthly_budget_cents: Some(Cents(budget.limit)),
+        auto_shutoff: budget.auto_shutoff,
+    }))
+}
+
+fn changed(
+    state: &AppState,
+    access: &Access,
+    old: Option<Budget>,
+    body: &body::UpdateBudget,
+) -> Result<Budget, ApiError> {
+    let mut faults = Faults::default();
+    let given = body.monthly_budget_cents.flatten().map(|cents| cents.0);
+    let limit = match given.or(old.as_ref().map(|budget| budget.limit)) {
+        Some(limit) if (1..=NANO_USD_MAX).contains(&limit.0) => limit,
+        Some(limit) => {
+            faults.invalid(
+                "monthlyBudgetCents",
+                "must be above 0 and at most 900719925.4740991; null removes it",
+            );
+            limit
+        }
+        None => {
+            faults.invalid("monthlyBudgetCents", "is missing: there is no budget yet");
+            NanoUsd::ZERO
+        }
+    };
+    faults.finish(())?;
+    let now = state.now();
+    let auto_shutoff = body
+        .auto_shutoff
+        .or(old.as_ref().map(|budget| budget.auto_shutoff))
+        .unwrap_or(false);
+    let failure_mode = match (access.membership.workspace.failure_mode, auto_shutoff) {
+        (FailureMode::FailClosed, true) => FailureMode::FailClosed,
+        (_, true) => FailureMode::BoundedOpen,
+        (_, false) => FailureMode::FailOpen,
+    };
+    let fresh = Budget {
+        id: state.new_id(),
+        workspace_id: access.workspace_id(),
+        version: 1,
+        name: "Monthly budget".to_owned(),
+        limit,
+        auto_shutoff,
+        failure_mode,
+        created_at: now,
+        updated_at: now,
+    };
+    Ok(match old {
+        Some(old) => Budget {
+            limit,
+            auto_shutoff,
+            failure_mode,
+            updated_at: now,
+            ..old
+        },
+        None => fresh,
+    })
+}
+
+async fn costs(State(state): State<AppState>, access: Access) -> Result<Json<body::Costs>, ApiError> {
+    access.require(Permission::Read)?;
+    let budgets = budget::list(&state.db, access.workspace_id()).await?;
+    let states = if budgets.is_empty() {
+        Vec::new()
+    } else {
+        state.limits.budget_status(access.workspace_id()).await?
+    };
+    let time_zone = access.membership.workspace.time_zone;
+    let now_ms = state.clock.now_ms();
+    let statuses = budgets
+        .iter()
+        .map(|budget| {
+            let found = states.iter().find(|s| s.budget_id == budget.id.as_bytes());
+            project(budget, found, time_zone, now_ms)
+        })
+        .collect();
+    Ok(Json(summarise(statuses)))
+}
+
+/// The same for the token's workspace.
+async fn own_costs(State(state): State<AppState>, caller: Caller) -> Result<Json<body::Costs>, ApiError> {
+    let workspace_id = caller.0.workspace_id;
+    let access = Access::to(&state, caller, workspace_id).await?;
+    costs(State(state), access).await
+}
+
+/// A budget that the limit service has not seen yet has spent nothing.
+fn project(budget: &Budget, state: Option<&BudgetState>, time_zone: Tz, now_ms: i64) -> body::BudgetStatus {
+    let (spent, reserved, bounds) = match state {
+        Some(state) => {
+            let end_ms = if state.window_end_ms == 0 {
+                i64::MAX
+            } else {
+                state.window_end_ms
+            };
+            (
+                state.spent,
+                state.reserved,
+                Bounds {
+                    start_ms: state.window_start_ms,
+                    end_ms,
+                },
+            )
+        }
+        None => (
+            0,
+            0,
+            Window::Calendar {
+                unit: CalendarUnit::Month,
+                time_zone,
+            }
+            .bounds(now_ms),
+        ),
+    };
+    let status = BudgetStatus::compute(budget.limit, NanoUsd(spent), NanoUsd(reserved), bounds, now_ms);
+    let instant = |ms| DateTime::from_timestamp_millis(ms).map(text::timestamp);
+    body::BudgetStatus {
+        id: budget.id.to_string(),
+        name: budget.name.clone(),
+        auto_shutoff: budget.auto_shutoff,
+        budget_cents: Cents(status.limit),
+        current_spend_cents: Cents(status.spent),
+        reserved_cents: Cents(status.reserved),
+        remaining_cents: Cents(status.remaining),
+        percent_used: Centi(status.percent_used_centi.into()),
+        daily_rate_cents: Cents(status.daily_rate),
+        projected_cents: Cents(status.projected),
+        window_start: instant(bounds.start_ms).unwrap_or_default(),
+        window_end: if bounds.end_ms == i64::MAX {
+            None
+        } else {
+            instant(bounds.end_ms)
+        },
+    }
+}
+
+/// The monthly budget's figures first; so far it is the only budget.
+fn summarise(budgets: Vec<body::BudgetStatus>) -> body::Costs {
+    let month = budgets.first();
+    body::Costs {
+        current_spend_cents: month.map(|b| b.current_spend_cents),
+        reserved_cents: month.map(|b| b.reserved_cents),
+        budget_cents: month.map(|b| b.budget_cents),
+        percent_used: month.map(|b| b.percent_used),
+        remaining_cents: month.map(|b| b.remaining_cents),
+        daily_rate_cents: month.map(|b| b.daily_rate_cents),
+        projected_month_end_cents: month.map(|b| b.projected_cents),
+        auto_shutoff: month.is_some_and(|b| b.auto_shutoff),
+        budgets,
+    }
+}

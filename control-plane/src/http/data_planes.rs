@@ -1,0 +1,96 @@
+//! `/api/workspaces/{id}/data-planes`: tokens that see this workspace only. One for all workspaces is made on the
+//! operator's machine, never here.
+
+use super::error::{ApiError, Faults};
+use super::extract::{Access, Body, ItemId};
+use super::permission::Permission;
+use super::text;
+use crate::data_plane_token;
+use crate::db::data_plane_token::{self as tokens, Token};
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use rateguard_api::data_plane as body;
+use rateguard_api::list::List;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route(
+            "/api/workspaces/{workspace_id}/data-planes",
+            get(list).post(create),
+        )
+        .route("/api/workspaces/{workspace_id}/data-planes/{id}", delete(revoke))
+}
+
+async fn list(
+    State(state): State<AppState>,
+    access: Access,
+) -> Result<Json<List<body::DataPlaneToken>>, ApiError> {
+    access.require(Permission::ReadDataPlanes)?;
+    let found = tokens::list(&state.db, access.workspace_id()).await?;
+    Ok(Json(List::whole(found.into_iter().map(show).collect())))
+}
+
+async fn create(
+    State(state): State<AppState>,
+    access: Access,
+    Body(body): Body<body::CreateDataPlaneToken>,
+) -> Result<(StatusCode, Json<body::DataPlaneTokenWithSecret>), ApiError> {
+    access.require(Permission::WriteDataPlanes)?;
+    let mut faults = Faults::default();
+    let name = text::name(&mut faults, "name", &body.name);
+    let name = faults.finish(name)?;
+    let created_at = state.now();
+    let created = data_plane_token::create_for_workspace(
+        &state.db,
+        state.clock.as_ref(),
+        state.entropy.as_ref(),
+        access.workspace_id(),
+        &name,
+    )
+    .await?;
+    let record = show(Token {
+        id: created.id,
+        name,
+        created_at,
+        revoked_at: None,
+    });
+    Ok((
+        StatusCode::CREATED,
+        Json(body::DataPlaneTokenWithSecret {
+            record,
+            token: created.token.text,
+        }),
+    ))
+}
+
+/// Final: the token is refused from now on.
+async fn revoke(
+    State(state): State<AppState>,
+    access: Access,
+    ItemId(id): ItemId,
+) -> Result<StatusCode, ApiError> {
+    access.require(Permission::WriteDataPlanes)?;
+    if data_plane_token::revoke(&state.db, state.clock.as_ref(), access.workspace_id(), id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::NotFound("data-plane token"))
+    }
+}
+
+fn show(token: Token) -> body::DataPlaneToken {
+    let Token {
+        id,
+        name,
+        created_at,
+        revoked_at,
+    } = token;
+    body::DataPlaneToken {
+        id: id.to_string(),
+        name,
+        created_at: text::timestamp(created_at),
+        revoked_at: revoked_at.map(text::timestamp),
+    }
+}

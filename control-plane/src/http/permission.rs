@@ -1,0 +1,38 @@
+//! Who may do what in a workspace: the table of SPEC 3.1.
+
+use rateguard_api::name::Role;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Settings, APIs, keys, rules, budget, costs.
+    Read,
+    /// Name, slug, settings.
+    WriteWorkspace,
+    WriteApis,
+    WriteKeys,
+    /// Resets too.
+    WriteRules,
+    WriteBudget,
+    ReadDataPlanes,
+    WriteDataPlanes,
+}
+
+const EVERYBODY: &[Role] = &[Role::Owner, Role::Admin, Role::Member, Role::Viewer];
+const WRITERS: &[Role] = &[Role::Owner, Role::Admin, Role::Member];
+const ADMINS: &[Role] = &[Role::Owner, Role::Admin];
+
+const fn roles(permission: Permission) -> &'static [Role] {
+    match permission {
+        Permission::Read => EVERYBODY,
+        Permission::WriteApis | Permission::WriteKeys | Permission::WriteRules => WRITERS,
+        Permission::WriteWorkspace
+        | Permission::WriteBudget
+        | Permission::ReadDataPlanes
+        | Permission::WriteDataPlanes => ADMINS,
+    }
+}
+
+/// Whether a member of this role may do that.
+pub fn allows(role: Role, permission: Permission) -> bool {
+    roles(permission).contains(&role)
+}
