@@ -45,8 +45,7 @@ CREATE TABLE session (
     revoked_at      timestamptz,
     created_at      timestamptz NOT NULL
 );
-CREATE INDEX session_previous ON session (previous_hash);
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_of_user ON session (user_id);
 
 CREATE TABLE api (
     id                  uuid PRIMARY KEY,
