@@ -141,7 +141,7 @@ impl Default for Tuning {
         Self {
             probe_interval: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(1),
-            outbox_grace: Duration::from_mins(1),
+            outbox_grace: Duration::from_secs(60),
             pending_max: 100_000,
             seen_max: 100_000,
             poll_wait: Duration::from_secs(25),
@@ -161,7 +161,7 @@ pub enum ConfigError {
     PlainTextBeyondLoopback(SocketAddr),
     #[error("{0} is not a redis:// or redis+unix:// URL")]
     RedisUrl(&'static str),
-    #[error("CONTROL_PLANE_URL is not an http:// or https:// URL")]
+    #[error("CONTROL_PLANE_URL is not an http:// URL (this build has no TLS)")]
     ControlPlaneUrl,
     #[error(
         "CONTROL_PLANE_URL is plain http beyond loopback: the token would travel in plain text (RATEGUARD_ENV=development allows it)"
@@ -286,7 +286,6 @@ fn control_plane(url: &str, development: bool) -> Result<String, ConfigError> {
         None => return Err(ConfigError::ControlPlaneUrl),
     };
     match parsed.scheme() {
-        "https" => {}
         "http" if loopback || development => {}
         "http" => return Err(ConfigError::ControlPlanePlainText),
         _ => return Err(ConfigError::ControlPlaneUrl),
@@ -363,7 +362,7 @@ mod tests {
             ConfigError::ControlPlaneMissing
         );
         assert_eq!(
-            refusal(|a| a.control_plane_url = Some("ftp://127.0.0.1".into())),
+            refusal(|a| a.control_plane_url = Some("https://127.0.0.1".into())),
             ConfigError::ControlPlaneUrl
         );
         for token in ["", "rgdp_short", &TOKEN[1..], &format!("{TOKEN}A")] {

@@ -3,7 +3,9 @@
 pub mod auth;
 mod decode;
 mod encode;
+mod last_states;
 pub mod server;
 mod service;
 
+pub use last_states::LastStates;
 pub use service::Limits;

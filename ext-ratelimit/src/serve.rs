@@ -5,9 +5,9 @@ use crate::config::Config;
 use crate::degraded::Failover;
 use crate::events::{Discard, EventBus, RedisStreams};
 use crate::feed::{Feed, Poller};
-use crate::grpc::Limits;
 use crate::grpc::auth::Authenticator;
 use crate::grpc::server::{self, Dispatch};
+use crate::grpc::{LastStates, Limits};
 use crate::http::{self, Probes};
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
@@ -124,6 +124,7 @@ impl Server {
             workers: workers.clone(),
             metrics: metrics.clone(),
             warning: Throttle::new(WARNING_INTERVAL_MS),
+            last_states: LastStates::default(),
         };
         let (health, health_service) = tonic_health::server::health_reporter();
         let dispatch = Dispatch {
@@ -148,13 +149,13 @@ impl Server {
         if let Some(poller) = poller {
             background.spawn(poller.run());
         }
-        let sweeper = Sweeper {
-            ledger: ledger.clone(),
+        let sweeper = Sweeper::new(
+            ledger.clone(),
             bus,
             feed,
-            metrics: metrics.clone(),
-            warning: Throttle::new(WARNING_INTERVAL_MS),
-        };
+            metrics.clone(),
+            Throttle::new(WARNING_INTERVAL_MS),
+        );
         background.spawn(sweeper.run(config.tuning.sweep_interval));
         background.spawn(watch_redis(
             ledger,

@@ -20,16 +20,35 @@ const BATCH: usize = 500;
 const NODE_ID: &str = "ext-ratelimit/sweeper";
 
 pub struct Sweeper<P, F> {
-    pub ledger: Arc<Failover<P, F>>,
-    pub bus: Arc<dyn EventBus>,
-    pub feed: Arc<Feed>,
-    pub metrics: Arc<Metrics>,
-    pub warning: Throttle,
+    ledger: Arc<Failover<P, F>>,
+    bus: Arc<dyn EventBus>,
+    feed: Arc<Feed>,
+    metrics: Arc<Metrics>,
+    warning: Throttle,
+    /// Charged after an outage and not yet published; at most one batch.
+    charged: Vec<RequestEvent>,
 }
 
 impl<P: Ledger, F: Ledger> Sweeper<P, F> {
+    pub fn new(
+        ledger: Arc<Failover<P, F>>,
+        bus: Arc<dyn EventBus>,
+        feed: Arc<Feed>,
+        metrics: Arc<Metrics>,
+        warning: Throttle,
+    ) -> Self {
+        Self {
+            ledger,
+            bus,
+            feed,
+            metrics,
+            warning,
+            charged: Vec::new(),
+        }
+    }
+
     /// Sweeps at intervals until cancelled.
-    pub async fn run(self, interval: Duration) {
+    pub async fn run(mut self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -39,7 +58,7 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
     }
 
     /// One bounded pass over all workspaces.
-    pub async fn pass(&self, now_ms: i64) {
+    pub async fn pass(&mut self, now_ms: i64) {
         self.ledger.sweep_fallback(BATCH, now_ms).await;
         if self.ledger.is_degraded() {
             return;
@@ -74,30 +93,25 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
         Ok(())
     }
 
-    /// Writes to Redis what memory admitted during an outage and nobody settled since.
-    async fn charge_overdue(&self, now_ms: i64) {
+    /// Writes to Redis what memory admitted during an outage and nobody settled since, and publishes what was charged
+    /// by that. What another process settled in the meantime is a duplicate here and billed already.
+    async fn charge_overdue(&mut self, now_ms: i64) {
+        if !self.publish_charged().await {
+            return;
+        }
         let overdue = self.ledger.overdue(BATCH, now_ms);
         if overdue.is_empty() {
             return;
         }
-        // Published first: were the process to die in between, the charge would be missing in the ledger, which is
-        // restored from events, and not the other way round.
-        let events = overdue
-            .iter()
-            .map(|s| event(s.id, s.workspace_id, now_ms, held_nanos(s)))
-            .collect();
-        if !self.publish(events).await {
-            return;
-        }
         match self.ledger.settle(&overdue, now_ms).await {
             Ok(resolutions) => {
-                let charged = resolutions.iter().filter(|r| **r == Resolution::Applied).count();
-                self.metrics.expired.inc_by(charged as u64);
-                tracing::info!(
-                    charged,
-                    count = overdue.len(),
-                    "reservations admitted from memory were charged"
-                );
+                let charged = overdue
+                    .iter()
+                    .zip(resolutions)
+                    .filter(|(_, r)| *r == Resolution::Applied);
+                let charged = charged.map(|(s, _)| event(s.id, s.workspace_id, now_ms, held_nanos(s)));
+                self.charged.extend(charged);
+                self.publish_charged().await;
             }
             Err(error) => {
                 if self.warning.pass(now_ms) {
@@ -105,6 +119,24 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
                 }
             }
         }
+    }
+
+    /// Answers whether nothing is left to publish.
+    async fn publish_charged(&mut self) -> bool {
+        if self.charged.is_empty() {
+            return true;
+        }
+        if !self.publish(self.charged.clone()).await {
+            return false;
+        }
+        let count = self.charged.len();
+        self.charged.clear();
+        self.metrics.expired.inc_by(count as u64);
+        tracing::info!(
+            count,
+            "reservations admitted from memory were charged as reserved"
+        );
+        true
     }
 
     async fn publish(&self, events: Vec<RequestEvent>) -> bool {

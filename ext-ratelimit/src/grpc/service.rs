@@ -1,12 +1,13 @@
 //! The methods of `rateguard.v1.LimitService`.
 
 use super::auth::{Authenticator, Caller};
+use super::last_states::LastStates;
 use super::{decode, encode};
 use crate::clock;
 use crate::degraded::Failover;
 use crate::events::{BusError, EventBus};
 use crate::feed::{Feed, budget_quota};
-use crate::ledger::{BucketRef, Ledger, LedgerError, Resolution, Settlement};
+use crate::ledger::{BucketRef, BucketStatus, Ledger, LedgerError, Resolution, Settlement};
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 use crate::workers::Workers;
@@ -27,6 +28,7 @@ pub struct Limits<P, F> {
     pub workers: Arc<Workers>,
     pub metrics: Arc<Metrics>,
     pub warning: Throttle,
+    pub last_states: LastStates,
 }
 
 /// Which way a batch of settlements resolves its reservations.
@@ -205,24 +207,39 @@ impl<P: Ledger, F: Ledger> Limits<P, F> {
             })
             .unzip();
         let now_ms = clock::now_ms();
-        let answer = if buckets.is_empty() {
-            Vec::new()
-        } else {
-            self.ledger
-                .status(workspace_id, &buckets, now_ms)
-                .await
-                .map_err(|e| status(&e))?
+        let (states, degraded) = match self.states(workspace_id, &buckets, now_ms).await {
+            Ok(states) => (states, false),
+            Err(error) => (
+                self.last_states
+                    .of(&buckets, now_ms)
+                    .ok_or_else(|| status(&error))?,
+                true,
+            ),
         };
         let budgets = budgets
             .iter()
-            .zip(&answer)
+            .zip(&states)
             .map(|(b, s)| encode::budget_state(b, s))
             .collect();
         Ok(v1::BudgetStatusResponse {
             budgets,
-            degraded: false,
+            degraded,
             now_ms,
         })
+    }
+
+    async fn states(
+        &self,
+        workspace_id: WorkspaceId,
+        buckets: &[BucketRef],
+        now_ms: i64,
+    ) -> Result<Vec<BucketStatus>, LedgerError> {
+        if buckets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let states = self.ledger.status(workspace_id, buckets, now_ms).await?;
+        self.last_states.remember(buckets, &states);
+        Ok(states)
     }
 }
 

@@ -45,6 +45,16 @@ async fn rl_08_redis_killed_each_quota_fails_as_it_says_and_nothing_is_lost() {
         ask(&mut client, 2, vec![budget(1_000, 0)]).await.results[0].remaining,
         400
     );
+    let status = v1::BudgetStatusRequest {
+        workspace_id: WORKSPACE.to_vec(),
+        budget_ids: Vec::new(),
+    };
+    let fresh = client
+        .budget_status(call(status))
+        .await
+        .expect("answered")
+        .into_inner();
+    assert!(!fresh.degraded);
     redis.kill();
 
     let open = ask(&mut client, 3, vec![rule(1, 10, v1::FailureMode::FailOpen)]).await;
@@ -67,6 +77,17 @@ async fn rl_08_redis_killed_each_quota_fails_as_it_says_and_nothing_is_lost() {
         ready.contains(r#""status":"degraded""#) && ready.contains(r#""redis":"down""#),
         "{ready}"
     );
+    // What the budget had spent when Redis was last asked, and said to be that.
+    let status = v1::BudgetStatusRequest {
+        workspace_id: WORKSPACE.to_vec(),
+        budget_ids: Vec::new(),
+    };
+    let last = client
+        .budget_status(call(status))
+        .await
+        .expect("remembered")
+        .into_inner();
+    assert_eq!((last.degraded, last.budgets[0].spent), (true, 600));
     // A settlement is not acknowledged: the outbox keeps it.
     let (n, answer) = admitted.remove(0);
     let kept = v1::SettleRequest {
