@@ -29,6 +29,8 @@ pub enum Effect {
     CancelReserve,
     /// Replaces all request headers.
     SetRequestHeaders(HeaderBlock),
+    /// Makes Envoy choose the route anew, by the headers that were set: setting them alone does not.
+    ChooseRoute,
     /// Replaces the whole buffered request body. Its `content-length` is gone before anything is forwarded.
     SetRequestBody(Vec<u8>),
     /// Lets a paused request go on.

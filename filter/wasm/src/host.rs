@@ -73,6 +73,14 @@ mod raw {
             size: *mut usize,
         ) -> u32;
         pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8,
+            name_size: usize,
+            argument: *const u8,
+            argument_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_continue_stream(stream: i32) -> u32;
         pub(super) fn proxy_grpc_cancel(token: u32) -> u32;
     }
@@ -184,6 +192,25 @@ pub(crate) fn resume_request() -> Result<(), Refused> {
 pub(crate) fn cancel_grpc(token: u32) {
     // SAFETY: no pointers. A call that is over already needs no cancelling.
     let _ = unsafe { raw::proxy_grpc_cancel(token) };
+}
+
+/// Since Envoy 1.33 a changed header no longer makes Envoy choose the route anew; older ones do not know this function.
+#[expect(unsafe_code, reason = "a host function")]
+pub(crate) fn clear_route_cache() -> Result<(), Refused> {
+    const NAME: &str = "clear_route_cache";
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the name is only read; there is no argument; both other pointers are valid for the call.
+    let status = unsafe {
+        raw::proxy_call_foreign_function(
+            NAME.as_ptr(),
+            NAME.len(),
+            std::ptr::null(),
+            0,
+            &raw mut data,
+            &raw mut size,
+        )
+    };
+    owned(status, data, size).map(drop)
 }
 
 pub(crate) fn reply(status: u16, headers: &[(&'static str, String)], body: &str) {

@@ -60,6 +60,7 @@ impl Stream {
                 Ok(())
             }
             Effect::SetRequestHeaders(headers) => host::set_headers(Headers::Request, &headers),
+            Effect::ChooseRoute => host::clear_route_cache(),
             Effect::SetRequestBody(body) => host::replace_buffer(Buffer::RequestBody, &body),
             Effect::ResumeRequest => host::resume_request(),
             Effect::SetResponseHeaders(headers) => host::set_headers(Headers::Response, &headers),

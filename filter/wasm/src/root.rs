@@ -93,7 +93,7 @@ impl RootContext for Root {
                 return false;
             }
         };
-        let node_id = host::property("node\0id").map(|id| String::from_utf8_lossy(&id).into_owned());
+        let node_id = host::property("xds\0node\0id").map(|id| String::from_utf8_lossy(&id).into_owned());
         let Some(node_id) = node_id.filter(|id| !id.is_empty()) else {
             log::error!("Envoy has no node.id, which names this data plane");
             return false;

@@ -76,6 +76,7 @@ impl Worker {
             Effect::Reserve(_)
             | Effect::CancelReserve
             | Effect::SetRequestHeaders(_)
+            | Effect::ChooseRoute
             | Effect::SetRequestBody(_)
             | Effect::ResumeRequest
             | Effect::SetResponseHeaders(_)

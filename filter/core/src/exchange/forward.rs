@@ -100,7 +100,9 @@ fn drops(name: &[u8], value: &[u8], api: &Api, gateway: bool) -> bool {
     {
         return true;
     }
+    // Envoy finds no route without x-forwarded-proto; the gateway's route takes it out afterwards.
     gateway
+        && name != b"x-forwarded-proto"
         && (name.starts_with(b"x-forwarded-")
             || name.starts_with(b"x-envoy-")
             || matches!(name, b"forwarded" | b"via" | b"x-real-ip"))

@@ -443,6 +443,9 @@ fn admit(
     now: Now,
 ) -> (Exchange, Effects) {
     list.push(Effect::SetRequestHeaders(forward::headers(&call, headers, injected, world.config.mode)));
+    if world.config.mode == Mode::Gateway {
+        list.push(Effect::ChooseRoute);
+    }
     list.push(Effect::Count(Metric::Admitted));
     let state = Forwarding { call, admission, forwarded: now, injected };
     (Exchange::Forwarding(Box::new(state)), Effects { flow: Flow::Continue, list })
