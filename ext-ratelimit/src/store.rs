@@ -3,6 +3,9 @@
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use std::time::Duration;
 
+/// How long the start waits for an answer.
+const START_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Why the service does not start on this Redis.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -40,10 +43,12 @@ pub async fn refuse_eviction(
     name: &'static str,
     mut connection: ConnectionManager,
 ) -> Result<(), StoreError> {
-    let info: Result<String, _> = redis::cmd("INFO")
-        .arg("memory")
-        .query_async(&mut connection)
-        .await;
+    let mut info = redis::cmd("INFO");
+    let asked = info.arg("memory").query_async::<String>(&mut connection);
+    let Ok(info) = tokio::time::timeout(START_PATIENCE, asked).await else {
+        tracing::warn!(name, "redis does not answer at start");
+        return Ok(());
+    };
     match info {
         Ok(info) => match policy(&info) {
             Some(policy) if policy.starts_with("allkeys-") => Err(StoreError::Evicts {

@@ -9,12 +9,15 @@ use prost::Message;
 use rand::Rng;
 use rateguard_wire::v1;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CONTENT_TYPE: &str = "application/x-protobuf";
 
 /// The poll's own time-out is this much longer than it may hang.
 const ANSWER_SLACK: Duration = Duration::from_secs(5);
+
+/// An answer without news that comes sooner was not held back.
+const HELD_MIN: Duration = Duration::from_millis(100);
 
 /// Largest answer that is read. 100 000 budgets are about 20 MB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -46,6 +49,12 @@ pub struct Poller {
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     warning: Throttle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    None,
+    Applied,
 }
 
 /// What the next poll says.
@@ -95,13 +104,18 @@ impl Poller {
         let mut view = View::default();
         let mut failures = 0_u32;
         loop {
+            let asked = Instant::now();
             match self.poll(&mut position, &mut view).await {
-                Ok(()) => {
+                Ok(change) => {
                     if !self.feed.is_reachable() {
                         tracing::info!(version = %position.version, "configuration feed is up");
                     }
                     failures = 0;
                     self.feed.set_reachable(true);
+                    // Nothing new and not held back either: whoever answers so must not be asked in a loop.
+                    if change == Change::None && asked.elapsed() < HELD_MIN {
+                        tokio::time::sleep(self.pause(1)).await;
+                    }
                 }
                 Err(error) => {
                     failures = failures.saturating_add(1);
@@ -112,7 +126,7 @@ impl Poller {
         }
     }
 
-    async fn poll(&self, position: &mut Position, view: &mut View) -> Result<(), PollError> {
+    async fn poll(&self, position: &mut Position, view: &mut View) -> Result<Change, PollError> {
         let request = v1::PollRequest {
             node_id: self.node_id.clone(),
             role: v1::PollRole::Limits.into(),
@@ -125,22 +139,28 @@ impl Poller {
         };
         let Some(answer) = self.ask(&request).await? else {
             self.contact(&self.metrics.polls.unchanged);
-            return Ok(());
+            return Ok(Change::None);
         };
         let (version, nonce) = (answer.version.clone(), answer.nonce.clone());
         if !answer.full && version == position.version {
             position.nonce = nonce;
             self.contact(&self.metrics.polls.unchanged);
-            return Ok(());
+            return Ok(Change::None);
         }
         position.nonce = nonce;
         match view.apply(answer) {
             Ok(next) => {
                 *view = next.clone();
                 self.feed.publish(next);
-                position.version = version;
                 self.contact(&self.metrics.polls.changed);
-                Ok(())
+                // Everything once more, as it was already: no news.
+                let change = if position.version == version {
+                    Change::None
+                } else {
+                    Change::Applied
+                };
+                position.version = version;
+                Ok(change)
             }
             Err(refused) => {
                 position.nack_reason = refused.to_string();

@@ -22,7 +22,7 @@ async fn every_method(
     }
     let workspace_id = workspace.to_vec();
     let quotas = vec![rule(7, 1_000_000, v1::FailureMode::FailOpen)];
-    let n = (workspace[0] as u16) << 8;
+    let n = u16::from(workspace[0]) << 8;
     let reserve = v1::ReserveRequest {
         workspace_id: workspace_id.clone(),
         ..reserve(n, quotas.clone())
@@ -239,7 +239,7 @@ async fn cp_12_a_token_that_leaves_the_feed_is_refused_and_a_broken_answer_chang
 async fn cp_01_tokens_stay_known_while_the_control_plane_is_away() {
     let (redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
     let service = Service::governed_with(&redis, &plane, |c| {
-        c.tuning.poll_wait = std::time::Duration::from_millis(50)
+        c.tuning.poll_wait = std::time::Duration::from_millis(50);
     })
     .await;
     drop(plane);
@@ -260,4 +260,22 @@ async fn cp_01_tokens_stay_known_while_the_control_plane_is_away() {
         answer.expect("served").into_inner().outcome(),
         v1::Outcome::Admitted
     );
+}
+
+#[tokio::test]
+async fn cp_08_a_control_plane_that_never_holds_back_is_not_asked_in_a_loop() {
+    let (redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
+    // A wait of nothing: every answer comes at once.
+    let service = Service::governed_with(&redis, &plane, |c| {
+        c.tuning.poll_wait = std::time::Duration::ZERO;
+        c.tuning.poll_backoff = std::time::Duration::from_secs(5);
+    })
+    .await;
+    until("it was asked twice", || async { plane.polls().len() >= 2 }).await;
+    let polls = plane.polls().len();
+    for n in 0..100 {
+        let request = reserve(n, vec![rule(1, 1_000, v1::FailureMode::FailOpen)]);
+        service.client().reserve(call(request)).await.expect("served");
+    }
+    assert!(plane.polls().len() < polls + 20, "{}", plane.polls().len());
 }

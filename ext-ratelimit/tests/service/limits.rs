@@ -228,7 +228,7 @@ async fn rl_01_a_thousand_at_once_over_two_instances_admit_exactly_what_fits() {
 async fn rl_12_flushed_scripts_are_loaded_again_without_an_error() {
     let (redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
     let service = Service::governed_with(&redis, &plane, |c| {
-        c.redis_timeout = std::time::Duration::from_secs(5)
+        c.redis_timeout = std::time::Duration::from_secs(5);
     })
     .await;
     let mut calls = tokio::task::JoinSet::new();

@@ -29,7 +29,7 @@ async fn is_degraded(client: &Client, n: u16) -> bool {
 async fn rl_08_redis_killed_each_quota_fails_as_it_says_and_nothing_is_lost() {
     let (mut redis, plane) = (Redis::durable(), ControlPlane::start().await);
     let service = Service::governed_with(&redis, &plane, |c| {
-        c.tuning.outbox_grace = Duration::from_millis(500)
+        c.tuning.outbox_grace = Duration::from_millis(500);
     })
     .await;
     let mut client = service.client();
@@ -95,7 +95,7 @@ async fn rl_08_redis_killed_each_quota_fails_as_it_says_and_nothing_is_lost() {
     };
     let refused = client.settle(call(kept.clone())).await.expect_err("not durable");
     assert_eq!(refused.code(), Code::Unavailable);
-    assert!(service.metric(r#"rateguard_limits_pending_reservations"#).await >= 4.0);
+    assert!(service.metric("rateguard_limits_pending_reservations").await >= 4.0);
 
     redis.restart();
     let back = Instant::now();
@@ -130,7 +130,7 @@ async fn rl_08_redis_killed_each_quota_fails_as_it_says_and_nothing_is_lost() {
 async fn rl_08_what_was_admitted_from_memory_and_never_settled_is_billed_after_the_return() {
     let (mut redis, plane) = (Redis::durable(), ControlPlane::start().await);
     let service = Service::governed_with(&redis, &plane, |c| {
-        c.tuning.outbox_grace = Duration::from_millis(300)
+        c.tuning.outbox_grace = Duration::from_millis(300);
     })
     .await;
     let mut client = service.client();
