@@ -118,7 +118,5 @@ pub enum Warning {
     /// Requests pass on their failure mode.
     LimitServiceAway,
     LedgerDegraded,
-    /// Envoy gave a local answer that the table of errors does not know.
-    UnknownLocalReply,
     OutOfOrder,
 }

@@ -55,7 +55,10 @@ pub enum Event<'a> {
     /// The upstream sent trailers: no body callback said that the body ended.
     ResponseTrailers { body: Option<&'a [u8]> },
     /// The exchange is over, however it ended.
-    Ended,
+    Ended {
+        /// Envoy's `response.code_details`, given where [`crate::exchange::Exchange::is_unfinished`].
+        details: Option<&'a [u8]>,
+    },
 }
 
 /// The ledger's answer.

@@ -239,7 +239,7 @@ impl Exchange {
                 response::headers(state, headers, end_of_stream, details, world, now)
             }
             (state, Event::ResponseHeaders { headers, end_of_stream, details: Some(details) }) => {
-                response::early(state, &headers, end_of_stream, details, world, now)
+                response::early(state, &headers, end_of_stream, details, world)
             }
             (Self::ReadingResponse(state), Event::ResponseBody { size, body, end_of_stream }) => {
                 response::body(state, size, body, end_of_stream, now)
@@ -253,7 +253,7 @@ impl Exchange {
                 let effects = replace_body(&mut state.replacement);
                 (Self::Rejected(state), effects)
             }
-            (state, Event::Ended) => finish::ended(state, now),
+            (state, Event::Ended { details }) => finish::ended(state, details, now),
             (state, event) => state.unmoved(&event),
         }
     }
@@ -282,6 +282,11 @@ impl Exchange {
         }
     }
 
+    /// Whether it is still to be told why it ended, if it ends here.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self, Self::Forwarding(_) | Self::ReadingResponse(_))
+    }
+
     /// Whether request bytes may still not pass.
     fn holds_request(&self) -> bool {
         matches!(self, Self::Opened | Self::ReadingRequest(_) | Self::Reserving(_) | Self::Rejected(_))
@@ -303,7 +308,7 @@ impl Exchange {
                 effects.flow = Flow::Pause;
                 false
             }
-            Event::Ended => true,
+            Event::Ended { .. } => true,
         };
         if !expected {
             effects.list.push(Effect::Count(Metric::OutOfOrder));

@@ -199,6 +199,7 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
-        self.step(Event::Ended, host::now());
+        let details = self.exchange.is_unfinished().then(|| host::property("response\0code_details")).flatten();
+        self.step(Event::Ended { details: details.as_deref() }, host::now());
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: Metrics,
     /// Last minute in which a key was used, until a poll reports it.
     key_uses: RefCell<BTreeMap<KeyId, i64>>,
-    warned: [Cell<u64>; 4],
+    warned: [Cell<u64>; 3],
 }
 
 impl Worker {
@@ -48,7 +48,7 @@ impl Worker {
             random: RefCell::new(random),
             metrics: Metrics::define(),
             key_uses: RefCell::default(),
-            warned: [const { Cell::new(0) }; 4],
+            warned: [const { Cell::new(0) }; 3],
         }
     }
 
@@ -110,7 +110,6 @@ impl Worker {
             match warning {
                 Warning::LimitServiceAway => "the limit service does not answer: failure modes decide",
                 Warning::LedgerDegraded => "the limit service answers from memory: its Redis is away",
-                Warning::UnknownLocalReply => "Envoy gave a local answer that is not in the table of errors",
                 Warning::OutOfOrder => "an event came that the exchange did not expect",
             }
         );

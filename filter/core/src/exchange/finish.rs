@@ -17,6 +17,9 @@ use rateguard_model::usage::{TokenUsage, UsageSource};
 /// Status of an exchange whose client went away before there was one.
 const STATUS_CLIENT_CLOSED: u16 = 499;
 
+/// Code details of exchanges that the client ended begin so.
+const DOWNSTREAM: &[u8] = b"downstream";
+
 /// How a response came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -35,7 +38,7 @@ pub(super) fn needs_usage(admission: &Admission) -> bool {
 }
 
 /// What an answered request costs whatever it says.
-pub(super) fn flat_cost(estimate: &Estimate, _status: u16) -> NanoUsd {
+pub(super) fn flat_cost(estimate: &Estimate) -> NanoUsd {
     match &estimate.pricing {
         Pricing::Flat(cost) => *cost,
         Pricing::Free | Pricing::Unpriced | Pricing::Tokens(_) => NanoUsd::ZERO,
@@ -43,14 +46,13 @@ pub(super) fn flat_cost(estimate: &Estimate, _status: u16) -> NanoUsd {
 }
 
 /// Ends the reading of a response.
-pub(super) fn done(state: Box<ReadingResponse>, ending: Ending, now: Now) -> Done {
+pub(super) fn done(state: Box<ReadingResponse>, ending: Ending) -> Done {
     let ReadingResponse { call, admission, status, forwarded, responded, first_byte, response_bytes, reader, answer } =
         *state;
     let reading = reader.map(|reader| reader.finish(ending == Ending::Complete)).unwrap_or_default();
     let consumption = consume(&call, &admission, status, ending, reading);
     let is_stream = matches!(answer, Answer::Passing { is_stream: true, .. });
     let ttft_ms = if is_stream && first_byte > Now::default() { first_byte.ms_since(forwarded) } else { 0 };
-    let _ = now;
     Done {
         upstream_latency_ms: responded.ms_since(forwarded),
         ttft_ms,
@@ -96,12 +98,12 @@ fn consume(
 }
 
 /// No answer of the upstream's came: no tokens, no cost.
-pub(super) fn nothing(_admission: &Admission, released: bool) -> Consumption {
+pub(super) fn nothing(released: bool) -> Consumption {
     Consumption { usage: TokenUsage::default(), cost: NanoUsd::ZERO, source: None, model: None, released }
 }
 
 /// The exchange is over: what is open is resolved, what happened is recorded.
-pub(super) fn ended(state: Exchange, now: Now) -> (Exchange, Effects) {
+pub(super) fn ended(state: Exchange, details: Option<&[u8]>, now: Now) -> (Exchange, Effects) {
     let mut list = Vec::with_capacity(4);
     match state {
         Exchange::Opened | Exchange::Bypassed | Exchange::Over => {}
@@ -141,8 +143,20 @@ pub(super) fn ended(state: Exchange, now: Now) -> (Exchange, Effects) {
             resolve(&mut list, done, now);
         }
         Exchange::ReadingResponse(state) => {
-            let mut done = done(state, Ending::Broken, now);
-            done.error_type = ErrorType::Code(ErrorCode::UpstreamError);
+            let held = matches!(state.answer, Answer::Held(_));
+            let by_client = details.is_some_and(|details| details.starts_with(DOWNSTREAM));
+            let mut done = done(state, Ending::Broken);
+            if by_client {
+                done.error_type = ErrorType::ClientClosed;
+                list.push(Effect::Count(Metric::ClientClosed));
+            } else {
+                done.error_type = ErrorType::Code(ErrorCode::UpstreamError);
+            }
+            if held {
+                // The client has seen nothing of the upstream's answer.
+                done.status =
+                    if by_client { STATUS_CLIENT_CLOSED } else { ErrorCode::UpstreamError.status() };
+            }
             resolve(&mut list, done, now);
         }
         Exchange::Done(done) => resolve(&mut list, *done, now),

@@ -2,7 +2,7 @@
 
 use super::finish::{self, Ending};
 use super::{Admission, Answer, Call, Done, ErrorType, Exchange, Forwarding, ReadingResponse, Rejected, World};
-use crate::effect::{Effect, Effects, Flow, Metric, Warning};
+use crate::effect::{Effect, Effects, Flow, Metric};
 use crate::event::Now;
 use crate::headers::HeaderBlock;
 use crate::limits;
@@ -109,7 +109,7 @@ pub(super) fn headers(
         return (Exchange::ReadingResponse(Box::new(state)), Effects { flow: Flow::Pause, list: Vec::new() });
     }
     if !has_body {
-        let done = finish::done(Box::new(state), Ending::Complete, now);
+        let done = finish::done(Box::new(state), Ending::Complete);
         let more = answer_headers(&done, true, now);
         let headers = with_headers(&headers, &more, false);
         return (Exchange::Done(Box::new(done)), continue_with(Effect::SetResponseHeaders(headers)));
@@ -127,7 +127,7 @@ fn passing_headers(state: &ReadingResponse, headers: &HeaderBlock, hides: bool) 
     let mut more = HeaderText::with_capacity(12);
     let estimate = &state.admission.estimate;
     // A flat price is known already; any other would be a guess.
-    let cost = (!finish::needs_usage(&state.admission)).then(|| finish::flat_cost(estimate, state.status));
+    let cost = (!finish::needs_usage(&state.admission)).then(|| finish::flat_cost(estimate));
     common_headers(&mut more, &state.call, &state.admission, cost.unwrap_or(estimate.cost), state.responded);
     more.push("x-rateguard-upstream-latency-ms", state.responded.ms_since(state.forwarded));
     if let Some(cost) = cost {
@@ -216,7 +216,7 @@ fn held_body(
 fn release_held(mut state: Box<ReadingResponse>, now: Now) -> (Exchange, Effects) {
     let passing = Answer::Passing { is_stream: false, hider: None };
     let answer = std::mem::replace(&mut state.answer, passing);
-    let done = finish::done(state, Ending::Complete, now);
+    let done = finish::done(state, Ending::Complete);
     let list = match answer {
         Answer::Held(headers) => {
             let more = answer_headers(&done, true, now);
@@ -255,7 +255,7 @@ fn passing_body(
     {
         tail = hider.finish();
     }
-    let done = finish::done(state, Ending::Complete, now);
+    let done = finish::done(state, Ending::Complete);
     tail.extend(cost_comment(&done));
     if !tail.is_empty() {
         effects.list.push(Effect::AppendResponseBody(tail));
@@ -290,7 +290,7 @@ pub(super) fn trailers(state: Box<ReadingResponse>, body: Option<&[u8]>, now: No
         return held_body(state, body.map_or(0, <[u8]>::len), Some(body.unwrap_or_default()), true, now);
     }
     // Nothing can be added to a body any more.
-    let done = finish::done(state, Ending::Complete, now);
+    let done = finish::done(state, Ending::Complete);
     let list = cost_trailers(&done);
     (Exchange::Done(Box::new(done)), Effects { flow: Flow::Continue, list })
 }
@@ -305,29 +305,41 @@ fn local(
     now: Now,
 ) -> (Exchange, Effects) {
     let Forwarding { call, admission, forwarded, .. } = *state;
-    let refusal = Refusal::new(code);
-    let mut more = refusal.headers(&call.id);
-    let mut common = HeaderText::with_capacity(10);
-    common_headers(&mut common, &call, &admission, NanoUsd::ZERO, now);
-    common.push_str("x-rateguard-cost-cents", "0");
-    for (name, value) in common.iter().filter(|(name, _)| *name != REQUEST_ID) {
-        more.push_str(name, value);
-    }
-    let body = refusal.body(&call.id);
-    let (mut effects, replacement) = replace(headers, end_of_stream, call.is_head(), code, &more, body);
-    effects.list.push(Effect::Count(Metric::LocalReply));
     let done = Done {
         upstream_latency_ms: now.ms_since(forwarded),
         ttft_ms: 0,
         response_bytes: 0,
         is_stream: false,
         status: code.status(),
-        consumption: finish::nothing(&admission, !reached_upstream),
+        consumption: finish::nothing(!reached_upstream),
         error_type: ErrorType::Code(code),
-        replacement,
+        replacement: None,
         call,
         admission,
     };
+    answer_locally(done, headers, end_of_stream, code, now)
+}
+
+fn answer_locally(
+    mut done: Done,
+    headers: &HeaderBlock,
+    end_of_stream: bool,
+    code: ErrorCode,
+    now: Now,
+) -> (Exchange, Effects) {
+    let refusal = Refusal::new(code);
+    let mut more = refusal.headers(&done.call.id);
+    let cost = done.consumption.cost;
+    let mut common = HeaderText::with_capacity(10);
+    common_headers(&mut common, &done.call, &done.admission, cost, now);
+    common.push("x-rateguard-cost-cents", cost.cents());
+    for (name, value) in common.iter().filter(|(name, _)| *name != REQUEST_ID) {
+        more.push_str(name, value);
+    }
+    let body = refusal.body(&done.call.id);
+    let (mut effects, replacement) = replace(headers, end_of_stream, done.call.is_head(), code, &more, body);
+    effects.list.push(Effect::Count(Metric::LocalReply));
+    done.replacement = replacement;
     (Exchange::Done(Box::new(done)), effects)
 }
 
@@ -338,7 +350,6 @@ pub(super) fn early(
     end_of_stream: bool,
     details: &[u8],
     world: World<'_>,
-    now: Now,
 ) -> (Exchange, Effects) {
     let status = Seen::read(headers).status;
     let LocalReply::Map { code, .. } = local_reply::read(status, details, world.config.mode) else {
@@ -373,7 +384,6 @@ pub(super) fn early(
         degraded: false,
         replacement,
     };
-    let _ = (now, Warning::UnknownLocalReply);
     (Exchange::Rejected(Box::new(rejected)), effects)
 }
 
