@@ -41,7 +41,7 @@ fn batches(redis: &Redis) -> Vec<v1::ReportUsageRequest> {
     batches
 }
 
-fn events(redis: &Redis) -> Vec<v1::RequestEvent> {
+pub(crate) fn events(redis: &Redis) -> Vec<v1::RequestEvent> {
     batches(redis).into_iter().flat_map(|b| b.events).collect()
 }
 

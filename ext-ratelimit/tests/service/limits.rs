@@ -281,3 +281,36 @@ async fn workers_of_all_instances_are_counted() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn rl_21_one_full_quota_of_several_charges_none() {
+    let (redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
+    let service = Service::governed(&redis, &plane).await;
+    let mut client = service.client();
+    let open = v1::FailureMode::FailOpen;
+    let refused = reserve(
+        1,
+        vec![
+            rule(1, 10, open),
+            rule(2, 10, open),
+            rule(3, 0, open),
+            budget(1_000, 10),
+        ],
+    );
+    let answer = client
+        .reserve(call(refused))
+        .await
+        .expect("answered")
+        .into_inner();
+    assert_eq!(answer.outcome(), v1::Outcome::Rejected);
+    let admitted: Vec<_> = answer.results.iter().map(|r| r.admitted).collect();
+    assert_eq!(admitted, [true, true, false, true]);
+    let charged = reserve(2, vec![rule(1, 10, open), rule(2, 10, open), budget(1_000, 10)]);
+    let answer = client
+        .reserve(call(charged))
+        .await
+        .expect("answered")
+        .into_inner();
+    let remaining: Vec<_> = answer.results.iter().map(|r| r.remaining).collect();
+    assert_eq!(remaining, [9, 9, 990]);
+}

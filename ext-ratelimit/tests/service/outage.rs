@@ -1,5 +1,6 @@
 //! Redis killed, stopped, and back (RL-08, RL-09, RL-13).
 
+use crate::events::events;
 use crate::harness::*;
 use rateguard_ext_ratelimit::config::Config;
 use rateguard_ext_ratelimit::serve::Server;
@@ -162,6 +163,13 @@ async fn rl_08_what_was_admitted_from_memory_and_never_settled_is_billed_after_t
         }
     })
     .await;
+    until("it is published", || async { !events(&redis).is_empty() }).await;
+    let event = events(&redis).remove(0);
+    assert_eq!((event.event_id, event.cost_nanos), (reservation_id(2), 90));
+    assert_eq!(
+        v1::UsageSource::try_from(event.usage_source),
+        Ok(v1::UsageSource::Reserved)
+    );
     until("it is off the list", || async {
         service.metric("rateguard_limits_pending_reservations").await == 0.0
     })
@@ -267,4 +275,49 @@ async fn rl_13_a_full_redis_is_away_and_never_admits() {
         .exec(&mut connection)
         .expect("set");
     until("redis is used again", || async { !is_degraded(&client, 3).await }).await;
+}
+
+#[tokio::test]
+async fn rl_08_two_instances_together_admit_no_more_than_what_was_left() {
+    let (mut redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
+    let services = [
+        Service::governed(&redis, &plane).await,
+        Service::governed(&redis, &plane).await,
+    ];
+    let ask = |service: usize, n: u16, amount: i64| {
+        let mut client = services[service].client();
+        let request = reserve(n, vec![budget(1_000, amount)]);
+        let request = v1::ReserveRequest {
+            worker_id: 1 + service as u64,
+            ..request
+        };
+        async move {
+            client
+                .reserve(call(request))
+                .await
+                .expect("answered")
+                .into_inner()
+        }
+    };
+    assert_eq!(ask(0, 1, 600).await.outcome(), v1::Outcome::Admitted);
+    for service in 0..services.len() {
+        assert_eq!(
+            ask(service, 2 + service as u16, 0).await.results[0].remaining,
+            400
+        );
+    }
+    for service in &services {
+        until("both workers are known", || async {
+            service.metric("rateguard_limits_live_workers").await >= 2.0
+        })
+        .await;
+    }
+    redis.kill();
+    let mut admitted = 0;
+    for n in 10..110 {
+        let answer = ask(usize::from(n % 2), n, 10).await;
+        assert!(answer.degraded);
+        admitted += 10 * i64::from(answer.outcome() == v1::Outcome::Admitted);
+    }
+    assert_eq!(admitted, 400);
 }
