@@ -12,13 +12,24 @@ use super::process::{Process, run};
 /// Values for the `${NAME}` placeholders of a configuration file.
 pub type Placeholders = BTreeMap<&'static str, String>;
 
-/// Fills the placeholders of a configuration.
+/// Fills the placeholders of a configuration; a line that is a comment stays as it is, whatever it explains.
 ///
 /// # Errors
 /// One that has no value, or is not closed.
 pub fn render(text: &str, values: &Placeholders) -> Result<String> {
     let mut rendered = String::with_capacity(text.len());
-    let mut rest = text;
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with('#') {
+            rendered.push_str(line);
+        } else {
+            fill(line, values, &mut rendered)?;
+        }
+    }
+    Ok(rendered)
+}
+
+fn fill(line: &str, values: &Placeholders, rendered: &mut String) -> Result<()> {
+    let mut rest = line;
     while let Some((before, after)) = rest.split_once("${") {
         let Some((name, remaining)) = after.split_once('}') else {
             bail!("a placeholder is not closed")
@@ -31,7 +42,7 @@ pub fn render(text: &str, values: &Placeholders) -> Result<String> {
         rest = remaining;
     }
     rendered.push_str(rest);
-    Ok(rendered)
+    Ok(())
 }
 
 /// Renders a file into another.
@@ -113,6 +124,12 @@ mod tests {
             render("a: ${A} $A {b} ${B_2}${A}", &values).unwrap(),
             "a: 1 $A {b} x1"
         );
+    }
+
+    #[test]
+    fn comments_may_speak_of_placeholders() {
+        let text = "# ${MISSING}\n  # ${MISSING}\na: 1\n";
+        assert_eq!(render(text, &Placeholders::new()).unwrap(), text);
     }
 
     #[test]
