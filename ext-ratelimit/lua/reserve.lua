@@ -167,7 +167,7 @@ for i = 1, count do
       call('SET', key, pack('<dddd', unpack(header)), 'KEEPTTL')
     end
     b = header[3] > 0 and header[3] + p1 - now or 0
-    if not fits and amount <= limit then c = wait_log_ms(log_key, a + amount - limit, p1, now) end
+    if not fits and amount <= limit then c = wait_log_ms(log_key, a - limit + amount, p1, now) end
   end
   out[at + 1], out[at + 2], out[at + 3] = a, b, c
 end

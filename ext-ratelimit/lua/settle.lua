@@ -74,7 +74,7 @@ local function sliding_window(bucket, log, id, known, amount, actual, at, window
   if at > now then at = now end
   if at > now - window then
     if known and copy[3] > 0 and call('ZREM', log, pack(ENTRY, at, id, amount)) == 1 then
-      copy[1] = copy[1] - amount
+      copy[1] = copy[1] >= TOTAL_MAX and recount(log) or copy[1] - amount
       local last = call('ZRANGE', log, -1, -1)[1]
       if last then
         copy[3] = unpack_s('>I6', last)

@@ -3,7 +3,19 @@
 -- Log: a zset whose scores are all 0, so that it is ordered by member: '>I6c16d' = Unix ms, reservation id, amount.
 -- Header, the bucket's state: '<dddd' = total of the log, no entry is older than, newest entry, the log lives until
 -- (0: no TTL known). A header is gone only when its whole log has left the window; a log may outlive it.
-local ENTRY, PAGE = '>I6c16d', 16
+-- The total stops at TOTAL_MAX; from there it cannot be subtracted from and is counted anew.
+local ENTRY, PAGE, TOTAL_MAX = '>I6c16d', 16, 9007199254740991
+
+-- The total of a log, counted.
+local function recount(log)
+  local total = 0
+  for _, entry in ipairs(redis.call('ZRANGE', log, 0, -1)) do
+    local _, _, amount = struct.unpack(ENTRY, entry)
+    total = total + amount
+    if total >= TOTAL_MAX then return TOTAL_MAX end
+  end
+  return total
+end
 
 -- Drops entries at or before `cutoff`. Answers the header's four fields.
 local function forget(log, total, newest, life, cutoff)
@@ -11,6 +23,7 @@ local function forget(log, total, newest, life, cutoff)
     redis.call('UNLINK', log)
     return 0, 0, 0, 0
   end
+  local full = total >= TOTAL_MAX
   while true do
     local entries = redis.call('ZRANGE', log, 0, PAGE - 1)
     local gone, oldest = 0, nil
@@ -24,7 +37,7 @@ local function forget(log, total, newest, life, cutoff)
       gone = i
     end
     if gone > 0 then redis.call('ZREMRANGEBYRANK', log, 0, gone - 1) end
-    if oldest then return total, oldest, newest, life end
+    if oldest then return full and recount(log) or total, oldest, newest, life end
     if #entries == 0 then return 0, 0, 0, 0 end
   end
 end
@@ -55,6 +68,6 @@ local function push(log, total, oldest, newest, life, at, id, amount, window, no
   if newest == 0 or at < oldest then oldest = at end
   if at > newest then newest = at end
   total = total + amount
-  if total > 9007199254740991 then total = 9007199254740991 end
+  if total > TOTAL_MAX then total = TOTAL_MAX end
   return total, oldest, newest, life
 end

@@ -61,8 +61,8 @@ impl WorkspaceKeys {
     /// Hash: reservation id → record of a resolved reservation; one per second of ids, by the time inside the UUIDv7.
     /// Also answers the end of that second (Unix ms).
     pub fn resolved(&self, id: RequestId) -> (String, i64) {
-        let [a, b, c, d, e, f, ..] = *id.as_bytes();
-        let at_ms = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        // The first 48 bits of a UUIDv7 are Unix milliseconds (RFC 9562, 5.7).
+        let at_ms = (u128::from_be_bytes(*id.as_bytes()) >> 80) as u64;
         let slot = at_ms >> SLOT_BITS;
         (format!("{}r:{slot:x}", self.base), ((slot + 1) << SLOT_BITS) as i64)
     }

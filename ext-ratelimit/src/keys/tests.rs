@@ -121,7 +121,7 @@ proptest! {
         let bucket = keys.bucket(name.quota_id, name.version, &name.partition).unwrap();
         let log = keys.log(name.quota_id, name.version, &name.partition).unwrap();
         prop_assert_ne!(&bucket, &log);
-        prop_assert_eq!(parse_bucket(&bucket).as_ref(), Some(&name));
-        prop_assert_eq!(parse_bucket(&log).as_ref(), Some(&name));
+        prop_assert_eq!(parse_bucket(&bucket), Some(name.clone()));
+        prop_assert_eq!(parse_bucket(&log), Some(name));
     }
 }

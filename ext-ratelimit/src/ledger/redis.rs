@@ -20,7 +20,7 @@ use pack::{Kind, Packer, ReserveReply};
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::{Meter, Quota};
 use redis::aio::ConnectionManager;
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue, RedisError, Value};
 use scripts::{Script, Scripts};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -106,6 +106,14 @@ impl RedisLedger {
         .await
     }
 
+    /// Runs a script that answers with packed bytes, and nothing else will do.
+    async fn run_packed(&self, script: &Script, keys: &[String], args: &[Vec<u8>]) -> Result<Vec<u8>, LedgerError> {
+        match self.run(script, keys, args).await? {
+            Value::BulkString(bytes) => Ok(bytes),
+            _ => Err(pack::garbled()),
+        }
+    }
+
     async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
         self.within_timeout(async { command.query_async(&mut self.connection.clone()).await }).await
     }
@@ -163,7 +171,7 @@ impl RedisLedger {
                 if kind == Kind::Opens { pack::charges(request) } else { Vec::new() },
             ];
             args.extend(request.quotas.iter().map(|quota| pack::reserve_quota(quota, at_ms)));
-            let reply: Vec<u8> = self.run(&self.scripts.reserve, &keys, &args).await?;
+            let reply = self.run_packed(&self.scripts.reserve, &keys, &args).await?;
             match pack::reserve_reply(&reply, &request.quotas) {
                 Some(ReserveReply::Decided(reserved)) => return Ok(reserved),
                 Some(ReserveReply::OtherTime { now_ms }) => at_ms = now_ms,
@@ -241,7 +249,7 @@ impl RedisLedger {
         keys.append(&mut slots.keys);
         keys.append(&mut buckets.keys);
         keys.append(&mut logs.keys);
-        let reply: Vec<u8> = self.run(&self.scripts.settle, &keys, &args).await?;
+        let reply = self.run_packed(&self.scripts.settle, &keys, &args).await?;
         let resolutions: Option<Vec<_>> = reply.iter().map(|status| resolution(*status)).collect();
         resolutions.filter(|resolutions| resolutions.len() == batch.len()).ok_or_else(pack::garbled)
     }
@@ -254,7 +262,7 @@ impl RedisLedger {
         let due: Vec<(RequestId, pack::Record)> = due
             .chunks_exact(2)
             .filter_map(|pair| match pair {
-                [id, bytes] => Some((pack::request_id(id)?, self.read_record(workspace_id, bytes))),
+                [id, bytes] => Some((pack::request_id(id)?, read_record(workspace_id, bytes))),
                 _ => None,
             })
             .collect();
@@ -284,27 +292,6 @@ impl RedisLedger {
         Ok(())
     }
 
-    /// A record without those charges that were skipped. One that cannot be read charges nothing: it is said once,
-    /// and the reservation ends.
-    fn read_record(&self, workspace_id: WorkspaceId, bytes: &[u8]) -> pack::Record {
-        let names = WorkspaceKeys::new(workspace_id);
-        let Some(mut record) = pack::record(bytes) else {
-            if !bytes.is_empty() {
-                tracing::error!(workspace.id = %workspace_id, "a reservation's record cannot be read");
-            }
-            return pack::Record { skipped: String::new(), charges: Vec::new() };
-        };
-        if !record.skipped.is_empty() {
-            let skipped: Vec<&str> = record.skipped.lines().collect();
-            record.charges.retain(|charge| {
-                names
-                    .bucket(charge.quota_id, charge.version, &charge.partition)
-                    .is_ok_and(|key| !skipped.contains(&key.as_str()))
-            });
-        }
-        record
-    }
-
     async fn awaiting(
         &self,
         workspace_id: WorkspaceId,
@@ -316,11 +303,11 @@ impl RedisLedger {
         loop {
             let mut command = redis::cmd("HSCAN");
             command.arg(names.expired()).arg(cursor).arg("COUNT").arg(max.max(1));
-            let (next, entries): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.query(&command).await?;
+            let (next, entries): (u64, HashMap<Vec<u8>, Vec<u8>>) = self.query(&command).await?;
             for (id, value) in entries {
                 let Some(id) = pack::request_id(&id) else { continue };
-                let expired_at_ms = pack::Reader(&value).number().unwrap_or(0);
-                let record = self.read_record(workspace_id, value.get(8..).unwrap_or_default());
+                let (expired_at_ms, record) = pack::expired(&value).unwrap_or_default();
+                let record = read_record(workspace_id, record);
                 let settled = record.charges.into_iter().filter(|charge| charge.needs_settling);
                 let charges =
                     settled.map(|charge| (charge.quota_id, charge.version, charge.partition, charge.amount));
@@ -370,7 +357,7 @@ impl Ledger for RedisLedger {
             let ids = indexes.iter().filter_map(|i| reservations.get(*i)).map(|(_, id)| id.as_bytes().to_vec());
             let args: Vec<Vec<u8>> = std::iter::once(ttl_ms.to_string().into_bytes()).chain(ids).collect();
             let keys = [WorkspaceKeys::new(*workspace_id).open()];
-            let found: Vec<u8> = self.run(&self.scripts.renew, &keys, &args).await?;
+            let found = self.run_packed(&self.scripts.renew, &keys, &args).await?;
             if found.len() == indexes.len() { Ok((indexes, found)) } else { Err(pack::garbled()) }
         });
         let mut resolutions = vec![Resolution::Unknown; reservations.len()];
@@ -520,6 +507,27 @@ fn batches(settlements: &[Settlement], indexes: &[usize]) -> Vec<Vec<usize>> {
         }
     }
     batches
+}
+
+/// A record without those charges that were skipped. One that cannot be read charges nothing: it is said once,
+/// and the reservation ends.
+fn read_record(workspace_id: WorkspaceId, bytes: &[u8]) -> pack::Record {
+    let names = WorkspaceKeys::new(workspace_id);
+    let Some(mut record) = pack::record(bytes) else {
+        if !bytes.is_empty() {
+            tracing::error!(workspace.id = %workspace_id, "a reservation's record cannot be read");
+        }
+        return pack::Record { skipped: String::new(), charges: Vec::new() };
+    };
+    if !record.skipped.is_empty() {
+        let skipped: Vec<&str> = record.skipped.lines().collect();
+        record.charges.retain(|charge| {
+            names
+                .bucket(charge.quota_id, charge.version, &charge.partition)
+                .is_ok_and(|key| !skipped.contains(&key.as_str()))
+        });
+    }
+    record
 }
 
 fn bucket_key(names: &WorkspaceKeys, quota: &Quota) -> Result<String, LedgerError> {

@@ -29,7 +29,18 @@ pub(crate) struct RedisServer {
 
 impl RedisServer {
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), arguments).await
+    }
+
+    /// Another process at the same address.
+    pub(crate) async fn restart(mut self) -> Self {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"));
+        Self::start_in(folder, &[]).await
+    }
+
+    async fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
         let child = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "redis.sock"])
             .args(arguments)

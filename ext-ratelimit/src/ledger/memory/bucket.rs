@@ -25,7 +25,7 @@ impl Bucket {
                 frac: 0,
                 at_ms: now_ms,
                 limit: quota.limit,
-                rate: refill_milli_per_s as i128,
+                rate: i128::from(refill_milli_per_s),
             }),
             Meter::SlidingWindow { window_ms } => {
                 Self::Log(WindowLog { entries: BTreeMap::new(), window_ms: window_ms as i64 })

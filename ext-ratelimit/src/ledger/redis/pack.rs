@@ -238,10 +238,10 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
 }
 
 /// A value of the `expired` hash: when it expired (Unix ms), and its record.
-pub(super) fn expired(bytes: &[u8]) -> Option<(i64, Record)> {
+pub(super) fn expired(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let mut reader = Reader(bytes);
     let expired_at_ms = reader.number()?;
-    Some((expired_at_ms, record(reader.0)?))
+    Some((expired_at_ms, reader.0))
 }
 
 /// One amount of `settle.lua`.
