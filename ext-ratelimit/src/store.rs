@@ -1,10 +1,16 @@
 //! Connections to Redis, and whether a Redis may hold counters at all.
 
+use redis::IntoConnectionInfo;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
 use std::time::Duration;
 
 /// How long the start waits for an answer.
 const START_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long sent bytes may stay unacknowledged before the connection counts as broken.
+#[cfg(target_os = "linux")]
+const VANISHED_AFTER: Duration = Duration::from_secs(3);
 
 /// Why the service does not start on this Redis.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +30,8 @@ pub enum StoreError {
 /// keep the service from starting. A command waits for its answer at most `timeout`.
 pub fn connect(name: &'static str, url: &str, timeout: Duration) -> Result<ConnectionManager, StoreError> {
     let open = || {
-        let client = redis::Client::open(url)?;
+        let info = url.into_connection_info()?;
+        let client = redis::Client::open(info.set_tcp_settings(tcp_settings()))?;
         // Each command after a failure tries to connect anew; the breaker decides how often there are such commands.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(500)))
@@ -35,6 +42,15 @@ pub fn connect(name: &'static str, url: &str, timeout: Duration) -> Result<Conne
         ConnectionManager::new_lazy_with_config(client, config)
     };
     open().map_err(|source| StoreError::Url { name, source })
+}
+
+/// Commands are small and must not wait for each other's acknowledgement. What stays unacknowledged means that the
+/// peer vanished without a word: without a bound the kernel would go on for a quarter of an hour.
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(VANISHED_AFTER);
+    settings
 }
 
 /// Refuses a Redis that evicts any key it likes (RL-13). A Redis that is away, or does not tell, passes with a
