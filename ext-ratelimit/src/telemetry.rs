@@ -1,6 +1,7 @@
 //! The log: text or JSON on standard error, level by `RUST_LOG` (default `info`). No token, key or body is logged.
 
 use crate::config::LogFormat;
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tracing_subscriber::EnvFilter;
 
@@ -9,6 +10,7 @@ pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // An error means that a test or an embedding program has installed one already.
     let _ = match format {
