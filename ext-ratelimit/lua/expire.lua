@@ -7,7 +7,8 @@
 --       4..         the `resolved` hashes of the ids, and the buckets of their FIXED_WINDOW quotas
 -- ARGV  1 how long resolved ids are remembered (ms)
 --       2.. per reservation '<c16HdH': id, index in KEYS of its `resolved` hash, end of that slot (Unix ms), number of
---         amounts held in fixed windows; then per amount '<Hdd': index of the bucket, amount, start of the window
+--         amounts held in fixed windows; then per amount '<Hddd': index of the bucket, amount, start of the window, when
+--         a state made anew may go (Unix ms)
 -- Reply number of reservations charged: those still open and still due.
 -- Atomic: everything; a reservation is charged and noted, or neither. Token buckets and sliding windows were charged
 -- when the reservation was made.
@@ -27,19 +28,23 @@ for i = 2, #ARGV do
   if expiry and not record then
     call('ZREM', KEYS[2], id)
   elseif expiry and tonumber(expiry) <= now then
-    -- 2. Move what is held to what is spent. A bucket that is gone has nothing that anybody still reads.
+    -- 2. Move what is held to what is spent. A bucket that was emptied meanwhile is charged all the same.
     for _ = 1, amounts do
-      local bucket, amount, start
-      bucket, amount, start, position = unpack_s('<Hdd', ARGV[i], position)
+      local bucket, amount, start, life
+      bucket, amount, start, life, position = unpack_s('<Hddd', ARGV[i], position)
       local state = call('GET', KEYS[bucket])
-      if state then
-        local window = { unpack_s('<dddddd', state) }
-        local at = start == window[1] and 1 or start == window[4] and 4
-        if at then
-          window[at + 1] = math.min(window[at + 1] + amount, MAX)
-          window[at + 2] = math.max(window[at + 2] - amount, 0)
-          call('SET', KEYS[bucket], struct.pack('<dddddd', window[1], window[2], window[3], window[4], window[5],
-            window[6]), 'KEEPTTL')
+      local window = state and { unpack_s('<dddddd', state) } or { start, 0, 0, -1, 0, 0 }
+      local at = slot_of(window, start)
+      if at then
+        window[at + 1] = math.min(window[at + 1] + amount, MAX)
+        window[at + 2] = math.max(window[at + 2] - amount, 0)
+        local packed = struct.pack('<dddddd', unpack(window))
+        if state then
+          call('SET', KEYS[bucket], packed, 'KEEPTTL')
+        elseif life >= MAX then
+          call('SET', KEYS[bucket], packed)
+        else
+          call('SET', KEYS[bucket], packed, 'PXAT', life)
         end
       end
     end

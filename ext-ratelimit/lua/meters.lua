@@ -61,3 +61,10 @@ local function roll(state, start)
     state[1], state[2], state[3] = start, 0, 0
   end
 end
+
+-- Where the window that starts at `start` is in the state: 1 or 4, made if need be; nil if it is older than both.
+local function slot_of(state, start)
+  roll(state, start)
+  if start < state[1] and start > state[4] then state[4], state[5], state[6] = start, 0, 0 end
+  return start == state[1] and 1 or start == state[4] and 4 or nil
+end

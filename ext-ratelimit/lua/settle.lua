@@ -98,12 +98,8 @@ local function fixed_window(bucket, held, released, charged, start, finish, life
     copy.format, copy.expires_at = '<dddddd', not state and life or nil
     touched[bucket] = copy
   end
-  if start > copy[1] then
-    roll(copy, start)
-    copy.expires_at = life
-  end
-  if start < copy[1] and start > copy[4] then copy[4], copy[5], copy[6] = start, 0, 0 end
-  local slot = start == copy[1] and 1 or start == copy[4] and 4
+  if start > copy[1] then copy.expires_at = life end
+  local slot = slot_of(copy, start)
   if not slot then return end
   -- What was held until now goes back: from `reserved` while open, else from `spent`.
   if held then

@@ -329,7 +329,8 @@ impl State {
                 if !check::needs_settling(&quota) || skipped.contains(&bucket_key) {
                     continue;
                 }
-                if let Some(bucket) = self.buckets.get_mut(&bucket_key) {
+                if check::is_held(&quota) {
+                    let bucket = self.buckets.entry(bucket_key).or_insert_with(|| Bucket::new(&quota, now_ms));
                     bucket.expire(&quota, window_start_ms);
                 }
                 charged.push((quota.id, quota.version, quota.partition, quota.amount));

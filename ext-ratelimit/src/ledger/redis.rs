@@ -168,7 +168,7 @@ impl RedisLedger {
             let mut args = vec![
                 request.id.as_bytes().to_vec(),
                 pack::reserve_header(kind, request.ttl_ms, slot_end_ms, request.quotas.len()),
-                if kind == Kind::Opens { pack::charges(request) } else { Vec::new() },
+                if kind == Kind::Opens { pack::charges(request, at_ms) } else { Vec::new() },
             ];
             args.extend(request.quotas.iter().map(|quota| pack::reserve_quota(quota, at_ms)));
             let reply = self.run_packed(&self.scripts.reserve, &keys, &args).await?;
@@ -281,7 +281,8 @@ impl RedisLedger {
                 let mut packer = Packer::default();
                 packer.bytes(id.as_bytes()).short(others.index(slot)).number(slot_end_ms).short(held.len());
                 for (bucket, charge) in held {
-                    packer.short(bucket).number(charge.amount).number(charge.window_start_ms);
+                    packer.short(bucket).number(charge.amount);
+                    packer.number(charge.window_start_ms).number(charge.keep_until_ms);
                 }
                 args.push(packer.0);
             }

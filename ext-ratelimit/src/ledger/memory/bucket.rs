@@ -130,7 +130,7 @@ impl Bucket {
 
     /// Moves what an open reservation holds to what is spent.
     pub(super) fn expire(&mut self, quota: &Quota, window_start_ms: i64) {
-        if let (Self::Fixed(fixed), true) = (self, check::is_held(quota)) {
+        if let Self::Fixed(fixed) = self {
             fixed.settle(window_start_ms, quota.amount, true, quota.amount);
         }
     }

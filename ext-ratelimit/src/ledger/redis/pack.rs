@@ -175,16 +175,28 @@ fn quota_result(reader: &mut Reader<'_>, quota: &Quota, now_ms: i64) -> Option<Q
     Some(result)
 }
 
-/// What the sweeper must know of a reservation's quotas: ARGV 3 of `reserve.lua`, opaque to it.
-pub(super) fn charges(request: &Reserve) -> Vec<u8> {
+/// What the sweeper must know of a reservation's quotas: ARGV 3 of `reserve.lua`, opaque to it. `at_ms`
+/// decides which windows it may be.
+pub(super) fn charges(request: &Reserve, at_ms: i64) -> Vec<u8> {
     let mut packer = Packer(Vec::with_capacity(64 * request.quotas.len()));
     for quota in &request.quotas {
         packer.bytes(quota.id.as_bytes()).bytes(&quota.version.to_le_bytes());
         packer.byte(u8::from(check::needs_settling(quota))).byte(u8::from(check::is_held(quota)));
         packer.byte(quota.partition.len() as u8).bytes(quota.partition.as_bytes());
-        packer.number(quota.amount);
+        packer.number(quota.amount).number(keep_until_ms(&quota.meter, at_ms));
     }
     packer.0
+}
+
+/// When the state of any window that a reservation of `at_ms` may be in can go.
+fn keep_until_ms(meter: &Meter, at_ms: i64) -> i64 {
+    match meter {
+        Meter::FixedWindow { window } => {
+            let [_, _, next] = check::around(*window, at_ms);
+            next.end_ms.saturating_add(check::MEMORY_MS).min(check::END_OF_TIME_MS)
+        }
+        Meter::TokenBucket { .. } | Meter::SlidingWindow { .. } => 0,
+    }
 }
 
 /// One quota of a stored reservation.
@@ -196,6 +208,7 @@ pub(super) struct StoredCharge {
     pub(super) needs_settling: bool,
     pub(super) is_held: bool,
     pub(super) amount: i64,
+    pub(super) keep_until_ms: i64,
     pub(super) window_start_ms: i64,
 }
 
@@ -221,7 +234,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
         let (needs_settling, is_held) = (reader.byte()? == 1, reader.byte()? == 1);
         let partition_len = usize::from(reader.byte()?);
         let partition = String::from_utf8(reader.take(partition_len)?.to_vec()).ok()?;
-        let amount = reader.number()?;
+        let (amount, keep_until_ms) = (reader.number()?, reader.number()?);
         reply.take(17)?;
         let window_start_ms = reply.number()?;
         charges.push(StoredCharge {
@@ -231,6 +244,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
             needs_settling,
             is_held,
             amount,
+            keep_until_ms,
             window_start_ms,
         });
     }
