@@ -11,6 +11,7 @@ pub mod data_plane_token;
 pub mod db;
 pub mod entropy;
 pub mod feed;
+pub mod hex;
 pub mod http;
 pub mod limits;
 pub mod secrets;

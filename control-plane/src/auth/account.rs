@@ -7,6 +7,7 @@ use crate::db::user::{self, User};
 use crate::db::workspace::{self, Membership, Workspace};
 use crate::db::{DbError, feed};
 use crate::entropy;
+use crate::hex;
 use crate::http::error::ApiError;
 use crate::http::text;
 use crate::state::AppState;
@@ -114,10 +115,7 @@ pub async fn insert_workspace(
         workspace.slug = if attempt <= NUMBERED_SLUGS {
             format!("{base}-{attempt}")
         } else {
-            let random: String = entropy::random_bytes::<6>(state.entropy.as_ref())
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let random = hex::encode(&entropy::random_bytes::<6>(state.entropy.as_ref()));
             format!("{base}-{random}")
         };
     }

@@ -1,6 +1,7 @@
 //! Access tokens: JWT, HS256, 15 minutes. They say who calls; what the caller may do is read from the database.
 
 use crate::config::Secret;
+use crate::hex;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rateguard_api::name::Role;
 use rateguard_model::digest::Digest;
@@ -62,12 +63,7 @@ impl Signer {
     pub fn new(secret: &Secret) -> Self {
         let secret = secret.expose();
         let digest = Digest::of(format!("rateguard access token key\0{secret}").as_bytes());
-        let kid = digest
-            .as_bytes()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let kid = hex::encode(digest.as_bytes()).chars().take(16).collect();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -212,7 +208,7 @@ mod tests {
             "a.b.c",
             &"x".repeat(1 << 20),
         ] {
-            assert_eq!(signer().verify(bad, NOW_MS), Err(InvalidToken), "{:.60}", bad);
+            assert_eq!(signer().verify(bad, NOW_MS), Err(InvalidToken), "{bad:.60}");
         }
         let after = NOW_MS + (LIFETIME_S + LEEWAY_S) * 1000;
         assert!(signer().verify(&token, after - 1000).is_ok());

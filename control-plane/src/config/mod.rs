@@ -79,10 +79,17 @@ pub struct Problem {
 pub struct ConfigError(pub Vec<Problem>);
 
 fn list(problems: &[Problem]) -> String {
-    problems
+    let lines: Vec<String> = problems
         .iter()
-        .map(|p| format!("\n  {}: {}", p.variable, p.message))
-        .collect()
+        .map(|p| {
+            format!(
+                "
+  {}: {}",
+                p.variable, p.message
+            )
+        })
+        .collect();
+    lines.concat()
 }
 
 /// The program's environment.
@@ -287,14 +294,13 @@ impl Reader<'_> {
                     "does not start with rgdp_; make one with `data-plane-token create`",
                 );
             }
-            Some(_) => {}
             None if url.is_some() && environment == Environment::Production => {
                 self.problem(
                     "LIMITS_TOKEN",
                     "is missing while LIMITS_URL is set; make one with `data-plane-token create --all-workspaces`",
                 );
             }
-            None => {}
+            Some(_) | None => {}
         }
         Limits {
             url,

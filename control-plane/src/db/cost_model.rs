@@ -2,6 +2,7 @@
 //!
 //! Not the REST form: what is stored must stay readable when the REST form grows.
 
+use crate::hex;
 use rateguard_model::cost::{CostModel, ModelPrices, TokenPrices, TokenPricing};
 use rateguard_model::digest::Digest;
 use rateguard_model::money::NanoUsd;
@@ -74,13 +75,8 @@ pub fn price_version(model: Option<&CostModel>) -> String {
         return "unpriced".to_owned();
     };
     let digest = Digest::of(to_json(model).to_string().as_bytes());
-    let hex: String = digest
-        .as_bytes()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("prices-{hex}")
+    let id: String = hex::encode(digest.as_bytes()).chars().take(16).collect();
+    format!("prices-{id}")
 }
 
 fn store_model(model: &ModelPrices) -> StoredModel {

@@ -49,16 +49,16 @@ async fn read(db: &PgPool, since: Option<Position>) -> Result<Reading, DbError> 
     })
 }
 
-/// The oldest version from which every removal is still known. Removals of workspaces and APIs count as forgotten:
-/// what went along with them has no row, so that clients which missed one start over.
+/// The oldest version from which every removal is still known. A removed workspace counts as forgotten: what went
+/// along with it has no row, so that clients which missed it start over.
 async fn floor(connection: &mut PgConnection, position: Position) -> Result<i64, DbError> {
-    let (oldest, cascading): (Option<i64>, Option<i64>) = sqlx::query_as(
-        "SELECT min(version), max(version) FILTER (WHERE resource_type IN ('workspace', 'api')) FROM feed_removal",
+    let (oldest, workspaces_gone): (Option<i64>, Option<i64>) = sqlx::query_as(
+        "SELECT min(version), max(version) FILTER (WHERE resource_type = 'workspace') FROM feed_removal",
     )
     .fetch_one(connection)
     .await?;
-    let floor = match (oldest, cascading) {
-        (_, Some(cascading)) => cascading,
+    let floor = match (oldest, workspaces_gone) {
+        (_, Some(workspaces_gone)) => workspaces_gone,
         (Some(oldest), None) => oldest - 1,
         (None, None) => 0,
     };

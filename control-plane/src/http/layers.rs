@@ -73,6 +73,10 @@ pub(super) async fn time_out(request: Request, next: Next) -> Response {
 }
 
 /// A panic is a fault of ours; its text stays in the log.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that CatchPanicLayer calls"
+)]
 pub(super) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
     let text = payload
         .downcast_ref::<String>()

@@ -7,6 +7,10 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// An API as it is shown: never with its credential.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a JSON body: every field is named where it is set"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Api {

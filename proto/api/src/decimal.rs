@@ -93,8 +93,7 @@ const EXPONENT_MAX: i64 = 10_000;
 fn parse_exponent(text: &str) -> Result<i64, InvalidDecimal> {
     let (negative, digits) = match text.as_bytes() {
         [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(InvalidDecimal::NotANumber);

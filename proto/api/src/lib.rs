@@ -18,6 +18,7 @@ pub mod workspace;
 use serde::{Deserialize, Deserializer};
 
 /// For fields of a PATCH that can be cleared: absent is `None`, `null` is `Some(None)`.
+#[expect(clippy::option_option, reason = "absent and null are two things in a PATCH")]
 pub(crate) fn clearable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,

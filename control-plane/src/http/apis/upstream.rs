@@ -83,6 +83,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// What a body says about the credential. Absent fields are `None`.
+#[expect(clippy::option_option, reason = "absent and null are two things in a PATCH")]
 pub(super) struct AuthChange {
     pub auth_type: Option<AuthType>,
     pub header_name: Option<Option<String>>,

@@ -1,0 +1,13 @@
+//! The REST API on a real Postgres.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod apis;
+mod auth;
+mod costs;
+mod edge;
+mod keys;
+mod program;
+mod rules;
+mod tenancy;
