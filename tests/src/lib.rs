@@ -3,10 +3,10 @@
 //! Tests in this crate panic rather than return errors: a panic is what makes the Stack print the logs of its
 //! programs.
 
+pub mod cpu;
 pub mod fault_server;
+pub mod load;
 pub mod proxy;
+pub mod scene;
 pub mod stack;
 pub mod stub;
-pub mod cpu;
-pub mod load;
-pub mod scene;
