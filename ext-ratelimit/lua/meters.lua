@@ -1,7 +1,7 @@
 -- Included by the scripts that count. Arithmetic of TOKEN_BUCKET and FIXED_WINDOW states, exact below 2^53.
 --
--- A token bucket is (level, frac, at): whole units, millionths of a unit, and when that was true. `rate` is in
--- thousandths of a unit per second, which is the same number in millionths of a unit per millisecond.
+-- A token bucket's state is '<dddd' (level, frac, at, life): whole units, millionths of a unit, when that was true, and
+-- when the key expires: late enough that it is full by then, which is what no state means. `rate` is in thousandths of a unit per second, which is the same number in millionths of a unit per millisecond.
 -- a - a % b and a / b are exact for integers 0 <= a < 2^53, 0 < b: the distance of a / b to the next integer is
 -- larger than its rounding error.
 local MAX, MICRO = 9007199254740991, 1000000

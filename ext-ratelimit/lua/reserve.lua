@@ -9,13 +9,13 @@
 --       2 '<BdddH': kind (0 nothing to settle, 1 opens a reservation, 2 only look), ttl ms, end of the id's
 --         `resolved` slot (Unix ms), how long resolved ids are remembered (ms), number of quotas
 --       3 charges: what the sweeper must know of these quotas; opaque here
---       4.. per quota '<BBBdddddd': meter (0 token bucket, 1 sliding window, 2 fixed window),
+--       4.. per quota '<BBBddddddd': meter (0 token bucket, 1 sliding window, 2 fixed window),
 --         mode (0 enforce, 1 shadow and taken only when it fits, 2 shadow and always taken), 1 if the amount is held
 --         until settled, amount, limit, and
---           token bucket:   rate (thousandths of a unit per s), 0, 0, 0; then the state's life in ms as text
---           sliding window: window ms, 0, 0, 0;                         then the state's life in ms as text
---           fixed window:   start of the previous, current and next window, end of the next (Unix ms);
---                           then how long the state outlives its window, in ms, as text
+--           token bucket:   rate (thousandths of a unit per s), 0, 0, 0; then ms from empty to full, with slack
+--           sliding window: window ms, 0, 0, 0; then 0
+--           fixed window:   start of the previous, current and next window, end of the next (Unix ms); then how long
+--                           the state outlives its window, ms
 -- Reply '<Bd': outcome (1 admitted, 2 refused, 3 the caller's windows are not of this time), now (Unix ms); then per
 --       quota '<Bddd': 1 if this quota admits, and
 --           token bucket:   spent (limit - level), ms until full, retry after ms (-1 none)
@@ -30,7 +30,10 @@
 
 local KEYS, ARGV = KEYS, ARGV
 local call, pack, unpack_s, sub = redis.call, struct.pack, struct.unpack, string.sub
-local QUOTA = '<BBBdddddd'
+local QUOTA = '<BBBddddddd'
+
+-- As a command's argument: Lua's own way to text is four times slower.
+local function text(number) return string.format('%d', number) end
 
 -- 1. Read: the clock, the id's record, every state.
 local id = ARGV[1]
@@ -64,13 +67,13 @@ for i = 1, count do
   if looking then amount = 0 end
   local at, state, fits = 4 * i - 1, states[i], nil
   if meter == 0 then
-    local level, frac = limit, 0
+    local level, frac, life = limit, 0, 0
     if state then
       local seen
-      level, frac, seen = unpack_s('<ddd', state)
+      level, frac, seen, life = unpack_s('<dddd', state)
       level, frac = refill(level, frac, now > seen and now - seen or 0, p1, limit)
     end
-    out[at + 1], out[at + 2] = level, frac
+    out[at + 1], out[at + 2], out[at + 3] = level, frac, life
     fits = amount <= level
   elseif meter == 2 then
     local start = p2
@@ -80,8 +83,9 @@ for i = 1, count do
     local window = state and { unpack_s('<dddddd', state) } or { start, 0, 0, -1, 0, 0 }
     local slot = 1
     if start == window[4] then
-      slot = 4 -- the clock went back over a boundary: count where it belongs
+      slot, window.kept = 4, true -- the clock went back over a boundary: count where it belongs
     else
+      window.kept = state and start <= window[1]
       roll(window, start)
     end
     opened = opened or {}
@@ -119,7 +123,7 @@ if not admitted then out[1] = 2 end
 local taking = admitted and not looking
 local skipped = ''
 for i = 1, count do
-  local meter, mode, held, amount, limit, p1, p2, p3, p4, tail = unpack_s(QUOTA, ARGV[3 + i])
+  local meter, mode, held, amount, limit, p1, p2, p3, p4, spare = unpack_s(QUOTA, ARGV[3 + i])
   local at, key = 4 * i - 1, KEYS[3 + i]
   local fits, a, b, c = out[at] == 1, out[at + 1], out[at + 2], -1
   local taken = taking
@@ -130,7 +134,13 @@ for i = 1, count do
   if meter == 0 then
     if taken then
       a = a - amount
-      call('SET', key, pack('<ddd', a, b, now), 'PX', sub(ARGV[3 + i], tail))
+      local life = out[at + 3]
+      if life >= now + spare then
+        call('SET', key, pack('<dddd', a, b, now, life), 'KEEPTTL')
+      else
+        life = now + 2 * spare
+        call('SET', key, pack('<dddd', a, b, now, life), 'PXAT', text(life))
+      end
     end
     if not fits and amount <= limit then c = wait_ms(amount - a, b, p1) end
     local spent = limit - a
@@ -147,21 +157,28 @@ for i = 1, count do
       end
       local window = opened[i]
       window[window.slot + 1], window[window.slot + 2] = a, b
-      local state = pack('<dddddd', unpack(window))
+      local packed = pack('<dddddd', unpack(window))
       local finish = c == p2 and p3 or c == p1 and p2 or p4
-      if finish >= MAX then
-        call('SET', key, state)
+      if window.kept then
+        call('SET', key, packed, 'KEEPTTL')
+      elseif finish >= MAX then
+        call('SET', key, packed)
       else
-        call('SET', key, state, 'PXAT', finish + sub(ARGV[3 + i], tail))
+        call('SET', key, packed, 'PXAT', text(finish + spare))
       end
     end
   else
     local header = opened[i]
     local log_key = KEYS[header.log]
     if taken and amount > 0 then
+      local life = header[4]
       header[1], header[2], header[3], header[4] =
-        push(log_key, header[1], header[2], header[3], header[4], now, id, amount, p1, now)
-      call('SET', key, pack('<dddd', unpack(header)), 'PX', sub(ARGV[3 + i], tail))
+        push(log_key, header[1], header[2], header[3], life, now, id, amount, p1, now)
+      if header[4] == life then
+        call('SET', key, pack('<dddd', unpack(header)), 'KEEPTTL')
+      else
+        call('SET', key, pack('<dddd', unpack(header)), 'PXAT', text(header[4]))
+      end
       a = header[1]
     elseif header.trimmed then
       call('SET', key, pack('<dddd', unpack(header)), 'KEEPTTL')
@@ -178,7 +195,7 @@ if taking then
   local body = answer .. skipped
   if kind == 1 then
     call('HSET', KEYS[1], id, pack('<BHH', 0, #answer, #skipped) .. body .. ARGV[3])
-    call('ZADD', KEYS[2], now + ttl, id)
+    call('ZADD', KEYS[2], text(now + ttl), id)
   else
     local record = pack('<BHH', 1, #answer, #skipped) .. body
     if fresh_slot then

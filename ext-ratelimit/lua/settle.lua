@@ -38,13 +38,14 @@ local status = {}
 local function token_bucket(bucket, change, limit, rate)
   local copy = touched[bucket]
   if not copy then
-    copy = { limit, 0, now }
+    copy = { limit, 0, now, 0 }
     local state = states[bucket - first_bucket + 1]
     if state then
-      local level, frac, seen = unpack_s('<ddd', state)
+      local level, frac, seen, life = unpack_s('<dddd', state)
+      copy[4] = life
       copy[1], copy[2] = refill(level, frac, now > seen and now - seen or 0, rate, limit)
     end
-    copy.format = '<ddd'
+    copy.format = '<dddd'
     touched[bucket] = copy
   end
   local level = copy[1] - change
@@ -53,7 +54,8 @@ local function token_bucket(bucket, change, limit, rate)
   end
   if level < -MAX then level = -MAX end
   copy[1] = level
-  copy.expires_at = now + wait_ms(limit - level, copy[2], rate) + 1000
+  local full_at = now + wait_ms(limit - level, copy[2], rate) + 1000
+  if full_at > copy[4] then copy[4], copy.expires_at = full_at, full_at end
 end
 
 local function sliding_window(bucket, log, id, known, amount, actual, at, window)
@@ -68,9 +70,10 @@ local function sliding_window(bucket, log, id, known, amount, actual, at, window
       end
       copy[1], copy[2], copy[3], copy[4] = total, oldest, newest, life
     end
-    copy.format = '<dddd'
+    copy.format, copy.log = '<dddd', true
     touched[bucket] = copy
   end
+  local life = copy[4]
   if at > now then at = now end
   if at > now - window then
     if known and copy[3] > 0 and call('ZREM', log, pack(ENTRY, at, id, amount)) == 1 then
@@ -87,7 +90,7 @@ local function sliding_window(bucket, log, id, known, amount, actual, at, window
         push(log, copy[1], copy[2], copy[3], copy[4], at, id, actual, window, now)
     end
   end
-  copy.expires_at = copy[3] + window + 1000
+  if copy[4] ~= life then copy.expires_at = copy[4] end
 end
 
 local function fixed_window(bucket, held, released, charged, start, finish, life)
@@ -168,7 +171,7 @@ end
 
 -- 3. Write all.
 for bucket, copy in pairs(touched) do
-  if copy.format == '<dddd' and copy[3] == 0 then
+  if copy.log and copy[3] == 0 then
     call('DEL', KEYS[bucket])
   else
     local state = pack(copy.format, unpack(copy))

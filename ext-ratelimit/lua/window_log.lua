@@ -1,8 +1,8 @@
 -- Included by the scripts that count. The exact log of a SLIDING_WINDOW.
 --
 -- Log: a zset whose scores are all 0, so that it is ordered by member: '>I6c16d' = Unix ms, reservation id, amount.
--- Header, the bucket's state: '<dddd' = total of the log, no entry is older than, newest entry, the log lives until
--- (0: no TTL known). A header is gone only when its whole log has left the window; a log may outlive it.
+-- Header, the bucket's state: '<dddd' = total of the log, no entry is older than, newest entry, when both keys
+-- expire (0: not set yet): never before the newest entry has left the window.
 -- The total stops at TOTAL_MAX; from there it cannot be subtracted from and is counted anew.
 local ENTRY, PAGE, TOTAL_MAX = '>I6c16d', 16, 9007199254740991
 

@@ -40,7 +40,9 @@ pub struct WorkspaceKeys {
 
 impl WorkspaceKeys {
     pub fn new(workspace_id: WorkspaceId) -> Self {
-        Self { base: format!("{PREFIX}{{{workspace_id}}}:") }
+        Self {
+            base: format!("{PREFIX}{{{workspace_id}}}:"),
+        }
     }
 
     /// Hash: reservation id → record of an open reservation. No expiry: what is held is never forgotten.
@@ -64,11 +66,19 @@ impl WorkspaceKeys {
         // The first 48 bits of a UUIDv7 are Unix milliseconds (RFC 9562, 5.7).
         let at_ms = (u128::from_be_bytes(*id.as_bytes()) >> 80) as u64;
         let slot = at_ms >> SLOT_BITS;
-        (format!("{}r:{slot:x}", self.base), ((slot + 1) << SLOT_BITS) as i64)
+        (
+            format!("{}r:{slot:x}", self.base),
+            ((slot + 1) << SLOT_BITS) as i64,
+        )
     }
 
     /// State of one (quota, version, partition).
-    pub fn bucket(&self, quota_id: QuotaId, version: u32, partition: &str) -> Result<String, InvalidPartition> {
+    pub fn bucket(
+        &self,
+        quota_id: QuotaId,
+        version: u32,
+        partition: &str,
+    ) -> Result<String, InvalidPartition> {
         self.of_bucket('b', quota_id, version, partition)
     }
 
@@ -96,7 +106,10 @@ impl WorkspaceKeys {
 
     /// Patterns for SCAN: the quota's buckets and its logs, of all versions and partitions.
     pub fn patterns(&self, quota_id: QuotaId) -> [String; 2] {
-        [format!("{}b:{quota_id}:*", self.base), format!("{}l:{quota_id}:*", self.base)]
+        [
+            format!("{}b:{quota_id}:*", self.base),
+            format!("{}l:{quota_id}:*", self.base),
+        ]
     }
 }
 

@@ -114,7 +114,11 @@ pub enum LedgerError {
 
 /// The one seam with two sides. `now_ms` is the caller's clock; stores with a clock of their own decide by theirs.
 pub trait Ledger: Send + Sync + 'static {
-    fn reserve(&self, request: &Reserve, now_ms: i64) -> impl Future<Output = Result<Reserved, LedgerError>> + Send;
+    fn reserve(
+        &self,
+        request: &Reserve,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Reserved, LedgerError>> + Send;
 
     /// One answer per settlement, in order. May mix workspaces.
     fn settle(

@@ -11,7 +11,11 @@ fn slot(key: &str) -> u16 {
     for byte in hashed.bytes() {
         crc ^= u16::from(byte) << 8;
         for _ in 0..8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x1021
+            };
         }
     }
     crc % 16_384
@@ -67,7 +71,10 @@ fn keys_of_one_workspace_are_distinct() {
 fn hash_tag_is_the_workspace_id_only() {
     for key in all_keys(&WorkspaceKeys::new(workspace(0xab))) {
         assert_eq!(key.matches('{').count(), 1, "{key}");
-        assert!(key.starts_with("rg1:{abababab-abab-abab-abab-abababababab}:"), "{key}");
+        assert!(
+            key.starts_with("rg1:{abababab-abab-abab-abab-abababababab}:"),
+            "{key}"
+        );
     }
 }
 
@@ -75,9 +82,29 @@ fn hash_tag_is_the_workspace_id_only() {
 fn ti_04_crafted_partitions_are_refused() {
     let keys = WorkspaceKeys::new(workspace(1));
     let long = "x".repeat(201);
-    for partition in ["a}", "{b}", "a\nb", "a b", "a*", "a?", "[a]", "\\", "é", "\0", long.as_str()] {
-        assert_eq!(keys.bucket(quota(1), 1, partition), Err(InvalidPartition), "{partition:?}");
-        assert_eq!(keys.log(quota(1), 1, partition), Err(InvalidPartition), "{partition:?}");
+    for partition in [
+        "a}",
+        "{b}",
+        "a\nb",
+        "a b",
+        "a*",
+        "a?",
+        "[a]",
+        "\\",
+        "é",
+        "\0",
+        long.as_str(),
+    ] {
+        assert_eq!(
+            keys.bucket(quota(1), 1, partition),
+            Err(InvalidPartition),
+            "{partition:?}"
+        );
+        assert_eq!(
+            keys.log(quota(1), 1, partition),
+            Err(InvalidPartition),
+            "{partition:?}"
+        );
     }
 }
 
@@ -94,7 +121,13 @@ fn resolved_slot_is_by_the_time_in_the_id() {
 #[test]
 fn other_keys_are_no_buckets() {
     let keys = WorkspaceKeys::new(workspace(1));
-    for key in [keys.held(), keys.open(), keys.expired(), registry(workspace(1)), String::new()] {
+    for key in [
+        keys.held(),
+        keys.open(),
+        keys.expired(),
+        registry(workspace(1)),
+        String::new(),
+    ] {
         assert_eq!(parse_bucket(&key), None);
     }
 }

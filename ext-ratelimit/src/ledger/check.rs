@@ -29,7 +29,12 @@ pub(super) fn reserve(request: &Reserve) -> Result<(), LedgerError> {
     for (i, quota) in request.quotas.iter().enumerate() {
         self::quota(quota)?;
         // Two quotas on one bucket would overwrite each other.
-        if request.quotas.iter().take(i).any(|other| same_bucket(other, quota)) {
+        if request
+            .quotas
+            .iter()
+            .take(i)
+            .any(|other| same_bucket(other, quota))
+        {
             return Err(LedgerError::Invalid("two quotas of one bucket"));
         }
     }
@@ -48,12 +53,19 @@ pub(super) fn quota(quota: &Quota) -> Result<(), LedgerError> {
     }
     let fits = match quota.meter {
         Meter::TokenBucket { refill_milli_per_s } => (1..=AMOUNT_MAX as u64).contains(&refill_milli_per_s),
-        Meter::SlidingWindow { window_ms } | Meter::FixedWindow { window: Window::Rolling { ms: window_ms } } => {
-            (1..=WINDOW_MS_MAX).contains(&window_ms)
-        }
-        Meter::FixedWindow { window: Window::Calendar { .. } | Window::Total } => true,
+        Meter::SlidingWindow { window_ms }
+        | Meter::FixedWindow {
+            window: Window::Rolling { ms: window_ms },
+        } => (1..=WINDOW_MS_MAX).contains(&window_ms),
+        Meter::FixedWindow {
+            window: Window::Calendar { .. } | Window::Total,
+        } => true,
     };
-    if fits { Ok(()) } else { Err(LedgerError::Invalid("meter")) }
+    if fits {
+        Ok(())
+    } else {
+        Err(LedgerError::Invalid("meter"))
+    }
 }
 
 /// Whether a settlement can be applied at all.
@@ -64,8 +76,17 @@ pub(super) fn settlement(settlement: &Settlement, release: bool, now_ms: i64) ->
             quota(&amount.quota).is_ok()
                 && (release || (0..=AMOUNT_MAX).contains(&amount.actual))
                 && (0..=AMOUNT_MAX).contains(&amount.window_start_ms)
-                && !settlement.amounts.iter().take(i).any(|other| same_bucket(&other.quota, &amount.quota))
-                && is_not_ahead(&amount.quota.meter, amount.window_start_ms, settlement.reserved_at_ms, now_ms)
+                && !settlement
+                    .amounts
+                    .iter()
+                    .take(i)
+                    .any(|other| same_bucket(&other.quota, &amount.quota))
+                && is_not_ahead(
+                    &amount.quota.meter,
+                    amount.window_start_ms,
+                    settlement.reserved_at_ms,
+                    now_ms,
+                )
         })
 }
 
@@ -115,7 +136,10 @@ pub(super) fn part(quota: &Quota) -> Part {
 /// The window at an instant, within what a double counts.
 pub(super) fn bounds(window: Window, at_ms: i64) -> Bounds {
     match window {
-        Window::Total => Bounds { start_ms: 0, end_ms: END_OF_TIME_MS },
+        Window::Total => Bounds {
+            start_ms: 0,
+            end_ms: END_OF_TIME_MS,
+        },
         Window::Rolling { .. } | Window::Calendar { .. } => window.bounds(at_ms),
     }
 }
@@ -124,7 +148,10 @@ pub(super) fn bounds(window: Window, at_ms: i64) -> Bounds {
 pub(super) fn around(window: Window, at_ms: i64) -> [Bounds; 3] {
     match window {
         Window::Total => {
-            let none = |at| Bounds { start_ms: at, end_ms: at };
+            let none = |at| Bounds {
+                start_ms: at,
+                end_ms: at,
+            };
             [none(0), bounds(window, at_ms), none(END_OF_TIME_MS)]
         }
         Window::Rolling { .. } | Window::Calendar { .. } => window.around(at_ms),
@@ -133,26 +160,55 @@ pub(super) fn around(window: Window, at_ms: i64) -> [Bounds; 3] {
 
 /// The window that a settlement belongs to: the one it names, else the one it was reserved in.
 pub(super) fn charged_window(window: Window, window_start_ms: i64, reserved_at_ms: i64) -> Bounds {
-    bounds(window, if window_start_ms > 0 { window_start_ms } else { reserved_at_ms })
+    bounds(
+        window,
+        if window_start_ms > 0 {
+            window_start_ms
+        } else {
+            reserved_at_ms
+        },
+    )
 }
 
 /// The time of a sliding window's entry that a settlement replaces.
 pub(super) fn entry_ms(window_start_ms: i64, reserved_at_ms: i64) -> i64 {
-    if window_start_ms > 0 { window_start_ms } else { reserved_at_ms }
+    if window_start_ms > 0 {
+        window_start_ms
+    } else {
+        reserved_at_ms
+    }
 }
 
 /// Milliseconds until the window that starts at `start_ms` is over; [`WAIT_MS_MAX`] if it never is.
 pub(super) fn reset_ms(window: Window, start_ms: i64, now_ms: i64) -> i64 {
-    bounds(window, start_ms).end_ms.saturating_sub(now_ms).clamp(0, WAIT_MS_MAX)
+    bounds(window, start_ms)
+        .end_ms
+        .saturating_sub(now_ms)
+        .clamp(0, WAIT_MS_MAX)
 }
 
 /// A bucket's status from what it tells of itself. A token bucket's window ends when it is full.
 pub(super) fn status(quota: &Quota, told: &QuotaResult, now_ms: i64) -> BucketStatus {
     let window = match quota.meter {
-        Meter::FixedWindow { window: Window::Total } => Bounds { start_ms: 0, end_ms: i64::MAX },
+        Meter::FixedWindow {
+            window: Window::Total,
+        } => Bounds {
+            start_ms: 0,
+            end_ms: i64::MAX,
+        },
         Meter::FixedWindow { window } => bounds(window, told.window_start_ms),
-        Meter::SlidingWindow { window_ms } => Bounds { start_ms: now_ms - window_ms as i64, end_ms: now_ms },
-        Meter::TokenBucket { .. } => Bounds { start_ms: now_ms, end_ms: now_ms + told.reset_ms },
+        Meter::SlidingWindow { window_ms } => Bounds {
+            start_ms: now_ms - window_ms as i64,
+            end_ms: now_ms,
+        },
+        Meter::TokenBucket { .. } => Bounds {
+            start_ms: now_ms,
+            end_ms: now_ms + told.reset_ms,
+        },
     };
-    BucketStatus { spent: told.spent, reserved: told.reserved, window }
+    BucketStatus {
+        spent: told.spent,
+        reserved: told.reserved,
+        window,
+    }
 }

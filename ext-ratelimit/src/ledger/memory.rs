@@ -10,7 +10,8 @@ mod bucket;
 
 use super::check::{self, MEMORY_MS, Part};
 use super::{
-    BucketRef, BucketStatus, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved, Resolution, Settlement,
+    BucketRef, BucketStatus, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved, Resolution,
+    Settlement,
 };
 use bucket::{Bucket, Change};
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
@@ -30,7 +31,12 @@ pub struct MemoryBounds {
 
 impl Default for MemoryBounds {
     fn default() -> Self {
-        Self { open_max: 100_000, resolved_max: 200_000, bucket_max: 200_000, entry_max: 2_000_000 }
+        Self {
+            open_max: 100_000,
+            resolved_max: 200_000,
+            bucket_max: 200_000,
+            entry_max: 2_000_000,
+        }
     }
 }
 
@@ -90,7 +96,10 @@ impl MemoryLedger {
     }
 
     pub fn with_bounds(bounds: MemoryBounds) -> Self {
-        Self { bounds, state: Mutex::default() }
+        Self {
+            bounds,
+            state: Mutex::default(),
+        }
     }
 
     /// The state is whole after every step, so a panic elsewhere does not spoil it.
@@ -121,7 +130,10 @@ impl Ledger for MemoryLedger {
             return Err(LedgerError::Invalid("ttl_ms"));
         }
         let mut state = self.lock(now_ms);
-        Ok(reservations.iter().map(|key| state.renew(*key, now_ms + i64::from(ttl_ms))).collect())
+        Ok(reservations
+            .iter()
+            .map(|key| state.renew(*key, now_ms + i64::from(ttl_ms)))
+            .collect())
     }
 
     async fn release(&self, releases: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
@@ -138,10 +150,18 @@ impl Ledger for MemoryLedger {
             check::quota(&bucket.quota)?;
         }
         let mut state = self.lock(now_ms);
-        Ok(buckets.iter().map(|bucket| state.status(workspace_id, &bucket.quota, now_ms)).collect())
+        Ok(buckets
+            .iter()
+            .map(|bucket| state.status(workspace_id, &bucket.quota, now_ms))
+            .collect())
     }
 
-    async fn sweep(&self, workspace_id: WorkspaceId, max: usize, now_ms: i64) -> Result<Vec<Expired>, LedgerError> {
+    async fn sweep(
+        &self,
+        workspace_id: WorkspaceId,
+        max: usize,
+        now_ms: i64,
+    ) -> Result<Vec<Expired>, LedgerError> {
         let mut state = self.lock(now_ms);
         state.expire(workspace_id, max, now_ms);
         Ok(state.awaiting(workspace_id, max))
@@ -171,7 +191,9 @@ impl Ledger for MemoryLedger {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.buckets.len();
         state.buckets.retain(|(workspace, id, _, whose), _| {
-            *workspace != workspace_id || *id != quota || partition.is_some_and(|partition| partition != whose)
+            *workspace != workspace_id
+                || *id != quota
+                || partition.is_some_and(|partition| partition != whose)
         });
         state.count_entries();
         Ok((before - state.buckets.len()) as u32)
@@ -179,15 +201,29 @@ impl Ledger for MemoryLedger {
 }
 
 impl State {
-    fn reserve(&mut self, request: &Reserve, now_ms: i64, bounds: MemoryBounds) -> Result<Reserved, LedgerError> {
+    fn reserve(
+        &mut self,
+        request: &Reserve,
+        now_ms: i64,
+        bounds: MemoryBounds,
+    ) -> Result<Reserved, LedgerError> {
         if let Some(record) = self.records.get(&(request.workspace_id, request.id)) {
-            return Ok(record.answer.clone().unwrap_or_else(|| self.look(request, now_ms)));
+            return Ok(record
+                .answer
+                .clone()
+                .unwrap_or_else(|| self.look(request, now_ms)));
         }
         self.has_room(&request.quotas, now_ms, bounds)?;
-        let fits: Vec<bool> =
-            request.quotas.iter().map(|quota| self.bucket(request, quota, now_ms).fits(quota, now_ms)).collect();
-        let admitted =
-            request.quotas.iter().zip(&fits).all(|(quota, fits)| *fits || check::part(quota) != Part::Enforce);
+        let fits: Vec<bool> = request
+            .quotas
+            .iter()
+            .map(|quota| self.bucket(request, quota, now_ms).fits(quota, now_ms))
+            .collect();
+        let admitted = request
+            .quotas
+            .iter()
+            .zip(&fits)
+            .all(|(quota, fits)| *fits || check::part(quota) != Part::Enforce);
 
         let mut results = Vec::with_capacity(request.quotas.len());
         let mut skipped = Vec::new();
@@ -202,9 +238,17 @@ impl State {
             }
             let told = bucket.tell(quota, now_ms);
             let retry_after_ms = if fits { None } else { told.retry_after_ms };
-            results.push(QuotaResult { admitted: fits, retry_after_ms, ..told });
+            results.push(QuotaResult {
+                admitted: fits,
+                retry_after_ms,
+                ..told
+            });
         }
-        let answer = Reserved { admitted, now_ms, results };
+        let answer = Reserved {
+            admitted,
+            now_ms,
+            results,
+        };
         if admitted {
             self.entry_count += request.quotas.len();
             self.remember(request, &answer, skipped, now_ms);
@@ -216,23 +260,42 @@ impl State {
     fn look(&mut self, request: &Reserve, now_ms: i64) -> Reserved {
         let results = request.quotas.iter().map(|quota| {
             let told = self.bucket(request, quota, now_ms).tell(quota, now_ms);
-            QuotaResult { admitted: true, retry_after_ms: None, ..told }
+            QuotaResult {
+                admitted: true,
+                retry_after_ms: None,
+                ..told
+            }
         });
-        Reserved { admitted: true, now_ms, results: results.collect() }
+        Reserved {
+            admitted: true,
+            now_ms,
+            results: results.collect(),
+        }
     }
 
     fn remember(&mut self, request: &Reserve, answer: &Reserved, skipped: Vec<BucketKey>, now_ms: i64) {
         let key = (request.workspace_id, request.id);
         let phase = if request.quotas.iter().any(check::needs_settling) {
             let expires_at_ms = now_ms + i64::from(request.ttl_ms);
-            self.open.insert((request.workspace_id, expires_at_ms, request.id));
+            self.open
+                .insert((request.workspace_id, expires_at_ms, request.id));
             let starts = answer.results.iter().map(|result| result.window_start_ms);
-            Phase::Open { expires_at_ms, charges: request.quotas.iter().cloned().zip(starts).collect() }
+            Phase::Open {
+                expires_at_ms,
+                charges: request.quotas.iter().cloned().zip(starts).collect(),
+            }
         } else {
             self.resolved.push_back((now_ms + MEMORY_MS, key));
             Phase::Admitted
         };
-        self.records.insert(key, Record { phase, answer: Some(answer.clone()), skipped });
+        self.records.insert(
+            key,
+            Record {
+                phase,
+                answer: Some(answer.clone()),
+                skipped,
+            },
+        );
     }
 
     fn resolve(
@@ -260,14 +323,25 @@ impl State {
         let key = (workspace_id, settlement.id);
         let record = self.records.remove(&key);
         let known = record.is_some();
-        let Record { phase, answer, skipped } = record.unwrap_or(Record {
+        let Record {
+            phase,
+            answer,
+            skipped,
+        } = record.unwrap_or(Record {
             phase: Phase::Unseen,
             answer: None,
             skipped: Vec::new(),
         });
         let (resolution, open) = match phase {
             Phase::Resolved => {
-                self.records.insert(key, Record { phase, answer, skipped });
+                self.records.insert(
+                    key,
+                    Record {
+                        phase,
+                        answer,
+                        skipped,
+                    },
+                );
                 return Resolution::Duplicate;
             }
             Phase::Unseen | Phase::Admitted => (Resolution::Applied, false),
@@ -282,13 +356,23 @@ impl State {
             if !skipped.contains(&bucket_key) {
                 let taken = if known { amount.quota.amount } else { 0 };
                 let used = if release { 0 } else { amount.actual };
-                let bucket = self.buckets.entry(bucket_key).or_insert_with(|| Bucket::new(&amount.quota, now_ms));
+                let bucket = self
+                    .buckets
+                    .entry(bucket_key)
+                    .or_insert_with(|| Bucket::new(&amount.quota, now_ms));
                 bucket.advance(now_ms);
                 bucket.settle(settlement, amount, Change { taken, open, used }, now_ms);
             }
         }
         self.entry_count += settlement.amounts.len();
-        self.records.insert(key, Record { phase: Phase::Resolved, answer, skipped });
+        self.records.insert(
+            key,
+            Record {
+                phase: Phase::Resolved,
+                answer,
+                skipped,
+            },
+        );
         self.resolved.push_back((now_ms + MEMORY_MS, key));
         resolution
     }
@@ -296,7 +380,10 @@ impl State {
     fn renew(&mut self, key: ReservationKey, to_ms: i64) -> Resolution {
         let (workspace_id, id) = key;
         match self.records.get_mut(&key) {
-            Some(Record { phase: Phase::Open { expires_at_ms, .. }, .. }) => {
+            Some(Record {
+                phase: Phase::Open { expires_at_ms, .. },
+                ..
+            }) => {
                 self.open.remove(&(workspace_id, *expires_at_ms, id));
                 *expires_at_ms = to_ms;
                 self.open.insert((workspace_id, to_ms, id));
@@ -308,7 +395,10 @@ impl State {
 
     fn status(&mut self, workspace_id: WorkspaceId, quota: &Quota, now_ms: i64) -> BucketStatus {
         let mut fresh = Bucket::new(quota, now_ms);
-        let bucket = self.buckets.get_mut(&bucket_key(workspace_id, quota)).unwrap_or(&mut fresh);
+        let bucket = self
+            .buckets
+            .get_mut(&bucket_key(workspace_id, quota))
+            .unwrap_or(&mut fresh);
         bucket.advance(now_ms);
         check::status(quota, &bucket.tell(quota, now_ms), now_ms)
     }
@@ -320,8 +410,12 @@ impl State {
         for (workspace_id, expires_at_ms, id) in due {
             self.open.remove(&(workspace_id, expires_at_ms, id));
             let key = (workspace_id, id);
-            let Some(record) = self.records.get_mut(&key) else { continue };
-            let Phase::Open { charges, .. } = std::mem::replace(&mut record.phase, Phase::Expired) else { continue };
+            let Some(record) = self.records.get_mut(&key) else {
+                continue;
+            };
+            let Phase::Open { charges, .. } = std::mem::replace(&mut record.phase, Phase::Expired) else {
+                continue;
+            };
             let skipped = record.skipped.clone();
             let mut charged = Vec::new();
             for (quota, window_start_ms) in charges {
@@ -330,20 +424,35 @@ impl State {
                     continue;
                 }
                 if check::is_held(&quota) {
-                    let bucket = self.buckets.entry(bucket_key).or_insert_with(|| Bucket::new(&quota, now_ms));
+                    let bucket = self
+                        .buckets
+                        .entry(bucket_key)
+                        .or_insert_with(|| Bucket::new(&quota, now_ms));
                     bucket.expire(&quota, window_start_ms);
                 }
                 charged.push((quota.id, quota.version, quota.partition, quota.amount));
             }
             self.resolved.push_back((now_ms + MEMORY_MS, key));
-            self.expired.insert(key, Expired { id, workspace_id, expired_at_ms: now_ms, charges: charged });
+            self.expired.insert(
+                key,
+                Expired {
+                    id,
+                    workspace_id,
+                    expired_at_ms: now_ms,
+                    charges: charged,
+                },
+            );
         }
     }
 
     fn awaiting(&self, workspace_id: WorkspaceId, max: usize) -> Vec<Expired> {
         let from = (workspace_id, RequestId::from_bytes([0; 16]));
         let to = (workspace_id, RequestId::from_bytes([0xff; 16]));
-        self.expired.range(from..=to).take(max).map(|(_, expired)| expired.clone()).collect()
+        self.expired
+            .range(from..=to)
+            .take(max)
+            .map(|(_, expired)| expired.clone())
+            .collect()
     }
 
     fn bucket(&mut self, request: &Reserve, quota: &Quota, now_ms: i64) -> &mut Bucket {
@@ -364,7 +473,11 @@ impl State {
         let full = self.open.len() >= bounds.open_max
             || self.buckets.len() + quotas.len() > bounds.bucket_max
             || self.entry_count + quotas.len() > bounds.entry_max;
-        if full { Err(LedgerError::Unavailable(None)) } else { Ok(()) }
+        if full {
+            Err(LedgerError::Unavailable(None))
+        } else {
+            Ok(())
+        }
     }
 
     /// Settlements may use as much again as reservations: what was admitted must be written.
@@ -376,12 +489,17 @@ impl State {
     ) -> Result<(), LedgerError> {
         let count = settlement.amounts.len();
         let full = |state: &Self| {
-            state.buckets.len() + count > 2 * bounds.bucket_max || state.entry_count + count > 2 * bounds.entry_max
+            state.buckets.len() + count > 2 * bounds.bucket_max
+                || state.entry_count + count > 2 * bounds.entry_max
         };
         if full(self) {
             self.drop_idle(now_ms);
         }
-        if full(self) { Err(LedgerError::Unavailable(None)) } else { Ok(()) }
+        if full(self) {
+            Err(LedgerError::Unavailable(None))
+        } else {
+            Ok(())
+        }
     }
 
     fn tidy(&mut self, now_ms: i64, bounds: MemoryBounds) {
@@ -391,7 +509,11 @@ impl State {
             }
             self.resolved.pop_front();
             // An id that was forgotten before may have come back and be open.
-            if self.records.get(&key).is_some_and(|record| !matches!(record.phase, Phase::Open { .. })) {
+            if self
+                .records
+                .get(&key)
+                .is_some_and(|record| !matches!(record.phase, Phase::Open { .. }))
+            {
                 self.records.remove(&key);
             }
         }

@@ -7,8 +7,11 @@
 //! A call that timed out may still be carried out when Redis comes back: its reservation is then open, and is settled
 //! by the caller's settlement or expires.
 
+mod key_list;
 mod pack;
+mod reset;
 mod scripts;
+mod sweep;
 
 use super::check;
 use super::{
@@ -16,6 +19,7 @@ use super::{
 };
 use crate::keys::{self, WorkspaceKeys};
 use futures_util::future::try_join_all;
+use key_list::KeyList;
 use pack::{Kind, Packer, ReserveReply};
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::{Meter, Quota};
@@ -87,7 +91,12 @@ impl RedisLedger {
 
     /// Runs a script: by its name, and whole if Redis does not know it. EVAL also loads it, so this works where SCRIPT
     /// is blocked.
-    async fn run<T: FromRedisValue>(&self, script: &Script, keys: &[String], args: &[Vec<u8>]) -> Result<T, LedgerError> {
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[Vec<u8>],
+    ) -> Result<T, LedgerError> {
         let command = |name: &str, body: &str| {
             let mut command = redis::cmd(name);
             command.arg(body).arg(keys.len()).arg(keys).arg(args);
@@ -107,7 +116,12 @@ impl RedisLedger {
     }
 
     /// Runs a script that answers with packed bytes, and nothing else will do.
-    async fn run_packed(&self, script: &Script, keys: &[String], args: &[Vec<u8>]) -> Result<Vec<u8>, LedgerError> {
+    async fn run_packed(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[Vec<u8>],
+    ) -> Result<Vec<u8>, LedgerError> {
         match self.run(script, keys, args).await? {
             Value::BulkString(bytes) => Ok(bytes),
             _ => Err(pack::garbled()),
@@ -115,15 +129,21 @@ impl RedisLedger {
     }
 
     async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
-        self.within_timeout(async { command.query_async(&mut self.connection.clone()).await }).await
+        self.within_timeout(async { command.query_async(&mut self.connection.clone()).await })
+            .await
     }
 
-    async fn within_timeout<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, LedgerError> {
+    async fn within_timeout<T>(
+        &self,
+        call: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, LedgerError> {
         let turn = async {
             let _permit = self.in_flight.acquire().await.map_err(unavailable)?;
             call.await.map_err(unavailable)
         };
-        tokio::time::timeout(self.timeout, turn).await.map_err(unavailable)?
+        tokio::time::timeout(self.timeout, turn)
+            .await
+            .map_err(unavailable)?
     }
 
     /// Makes the workspace known to sweepers, once in a while.
@@ -131,7 +151,10 @@ impl RedisLedger {
         let lock = || self.registered.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut registered = lock();
-            if registered.get(&workspace_id).is_some_and(|at_ms| now_ms < at_ms + REGISTER_EVERY_MS) {
+            if registered
+                .get(&workspace_id)
+                .is_some_and(|at_ms| now_ms < at_ms + REGISTER_EVERY_MS)
+            {
                 return Ok(());
             }
             if registered.len() >= REGISTERED_MAX {
@@ -141,7 +164,9 @@ impl RedisLedger {
             registered.insert(workspace_id, now_ms);
         }
         let mut command = redis::cmd("SADD");
-        command.arg(keys::registry(workspace_id)).arg(workspace_id.to_string());
+        command
+            .arg(keys::registry(workspace_id))
+            .arg(workspace_id.to_string());
         let added: Result<i64, _> = self.query(&command).await;
         if added.is_err() {
             lock().remove(&workspace_id);
@@ -168,9 +193,18 @@ impl RedisLedger {
             let mut args = vec![
                 request.id.as_bytes().to_vec(),
                 pack::reserve_header(kind, request.ttl_ms, slot_end_ms, request.quotas.len()),
-                if kind == Kind::Opens { pack::charges(request, at_ms) } else { Vec::new() },
+                if kind == Kind::Opens {
+                    pack::charges(request, at_ms)
+                } else {
+                    Vec::new()
+                },
             ];
-            args.extend(request.quotas.iter().map(|quota| pack::reserve_quota(quota, at_ms)));
+            args.extend(
+                request
+                    .quotas
+                    .iter()
+                    .map(|quota| pack::reserve_quota(quota, at_ms)),
+            );
             let reply = self.run_packed(&self.scripts.reserve, &keys, &args).await?;
             match pack::reserve_reply(&reply, &request.quotas) {
                 Some(ReserveReply::Decided(reserved)) => return Ok(reserved),
@@ -178,7 +212,9 @@ impl RedisLedger {
                 None => return Err(pack::garbled()),
             }
         }
-        Err(LedgerError::Unavailable(Some("windows pass faster than redis answers".into())))
+        Err(LedgerError::Unavailable(Some(
+            "windows pass faster than redis answers".into(),
+        )))
     }
 
     async fn resolve(
@@ -194,8 +230,10 @@ impl RedisLedger {
                 by_workspace.entry(settlement.workspace_id).or_default().push(i);
             }
         }
-        let batches: Vec<Vec<usize>> =
-            by_workspace.into_values().flat_map(|indexes| batches(settlements, &indexes)).collect();
+        let batches: Vec<Vec<usize>> = by_workspace
+            .into_values()
+            .flat_map(|indexes| batches(settlements, &indexes))
+            .collect();
         let calls = batches.iter().map(|batch| {
             let batch: Vec<&Settlement> = batch.iter().filter_map(|i| settlements.get(*i)).collect();
             async move { self.resolve_batch(&batch, release).await }
@@ -212,7 +250,11 @@ impl RedisLedger {
     }
 
     /// Settlements of one workspace in one call.
-    async fn resolve_batch(&self, batch: &[&Settlement], release: bool) -> Result<Vec<Resolution>, LedgerError> {
+    async fn resolve_batch(
+        &self,
+        batch: &[&Settlement],
+        release: bool,
+    ) -> Result<Vec<Resolution>, LedgerError> {
         let Some(workspace_id) = batch.first().map(|settlement| settlement.workspace_id) else {
             return Ok(Vec::new());
         };
@@ -229,7 +271,10 @@ impl RedisLedger {
         let mut packer = Packer::default();
         for settlement in batch {
             let (slot, slot_end_ms) = names.resolved(settlement.id);
-            packer.short(slots.index(slot)).number(slot_end_ms).short(settlement.amounts.len());
+            packer
+                .short(slots.index(slot))
+                .number(slot_end_ms)
+                .short(settlement.amounts.len());
             for amount in &settlement.amounts {
                 let bucket = buckets.index(bucket_key(&names, &amount.quota)?);
                 let log = match amount.quota.meter {
@@ -240,7 +285,10 @@ impl RedisLedger {
             }
         }
         let mut header = Packer::default();
-        header.byte(u8::from(release)).number(check::MEMORY_MS).short(batch.len());
+        header
+            .byte(u8::from(release))
+            .number(check::MEMORY_MS)
+            .short(batch.len());
         header.short(slots.keys.len()).short(buckets.keys.len());
 
         let mut args = vec![header.0, packer.0];
@@ -251,74 +299,9 @@ impl RedisLedger {
         keys.append(&mut logs.keys);
         let reply = self.run_packed(&self.scripts.settle, &keys, &args).await?;
         let resolutions: Option<Vec<_>> = reply.iter().map(|status| resolution(*status)).collect();
-        resolutions.filter(|resolutions| resolutions.len() == batch.len()).ok_or_else(pack::garbled)
-    }
-
-    /// Charges at most `max` reservations that are due.
-    async fn expire(&self, workspace_id: WorkspaceId, names: &WorkspaceKeys, max: usize) -> Result<(), LedgerError> {
-        let due: Vec<Vec<u8>> = self
-            .run(&self.scripts.due, &[names.held(), names.open()], &[max.to_string().into_bytes()])
-            .await?;
-        let due: Vec<(RequestId, pack::Record)> = due
-            .chunks_exact(2)
-            .filter_map(|pair| match pair {
-                [id, bytes] => Some((pack::request_id(id)?, read_record(workspace_id, bytes))),
-                _ => None,
-            })
-            .collect();
-        for batch in due.chunks(BATCH_MAX) {
-            let mut others = KeyList::after(3);
-            let mut args = vec![check::MEMORY_MS.to_string().into_bytes()];
-            for (id, record) in batch {
-                let (slot, slot_end_ms) = names.resolved(*id);
-                let mut held = Vec::new();
-                for charge in record.charges.iter().filter(|charge| charge.is_held) {
-                    let key = names
-                        .bucket(charge.quota_id, charge.version, &charge.partition)
-                        .map_err(|_| pack::garbled())?;
-                    held.push((others.index(key), charge));
-                }
-                let mut packer = Packer::default();
-                packer.bytes(id.as_bytes()).short(others.index(slot)).number(slot_end_ms).short(held.len());
-                for (bucket, charge) in held {
-                    packer.short(bucket).number(charge.amount);
-                    packer.number(charge.window_start_ms).number(charge.keep_until_ms);
-                }
-                args.push(packer.0);
-            }
-            let mut keys = vec![names.held(), names.open(), names.expired()];
-            keys.append(&mut others.keys);
-            let _: i64 = self.run(&self.scripts.expire, &keys, &args).await?;
-        }
-        Ok(())
-    }
-
-    async fn awaiting(
-        &self,
-        workspace_id: WorkspaceId,
-        names: &WorkspaceKeys,
-        max: usize,
-    ) -> Result<Vec<Expired>, LedgerError> {
-        let mut found = BTreeMap::new();
-        let mut cursor = 0_u64;
-        loop {
-            let mut command = redis::cmd("HSCAN");
-            command.arg(names.expired()).arg(cursor).arg("COUNT").arg(max.max(1));
-            let (next, entries): (u64, HashMap<Vec<u8>, Vec<u8>>) = self.query(&command).await?;
-            for (id, value) in entries {
-                let Some(id) = pack::request_id(&id) else { continue };
-                let (expired_at_ms, record) = pack::expired(&value).unwrap_or_default();
-                let record = read_record(workspace_id, record);
-                let settled = record.charges.into_iter().filter(|charge| charge.needs_settling);
-                let charges =
-                    settled.map(|charge| (charge.quota_id, charge.version, charge.partition, charge.amount));
-                found.insert(id, Expired { id, workspace_id, expired_at_ms, charges: charges.collect() });
-            }
-            cursor = next;
-            if cursor == 0 || found.len() >= max {
-                return Ok(found.into_values().take(max).collect());
-            }
-        }
+        resolutions
+            .filter(|resolutions| resolutions.len() == batch.len())
+            .ok_or_else(pack::garbled)
     }
 }
 
@@ -326,7 +309,11 @@ impl Ledger for RedisLedger {
     async fn reserve(&self, request: &Reserve, now_ms: i64) -> Result<Reserved, LedgerError> {
         check::reserve(request)?;
         if request.quotas.is_empty() {
-            return Ok(Reserved { admitted: true, now_ms, results: Vec::new() });
+            return Ok(Reserved {
+                admitted: true,
+                now_ms,
+                results: Vec::new(),
+            });
         }
         let kind = if request.quotas.iter().any(check::needs_settling) {
             self.register(request.workspace_id, now_ms).await?;
@@ -355,11 +342,20 @@ impl Ledger for RedisLedger {
             by_workspace.entry(*workspace_id).or_default().push(i);
         }
         let calls = by_workspace.iter().map(|(workspace_id, indexes)| async move {
-            let ids = indexes.iter().filter_map(|i| reservations.get(*i)).map(|(_, id)| id.as_bytes().to_vec());
-            let args: Vec<Vec<u8>> = std::iter::once(ttl_ms.to_string().into_bytes()).chain(ids).collect();
+            let ids = indexes
+                .iter()
+                .filter_map(|i| reservations.get(*i))
+                .map(|(_, id)| id.as_bytes().to_vec());
+            let args: Vec<Vec<u8>> = std::iter::once(ttl_ms.to_string().into_bytes())
+                .chain(ids)
+                .collect();
             let keys = [WorkspaceKeys::new(*workspace_id).open()];
             let found = self.run_packed(&self.scripts.renew, &keys, &args).await?;
-            if found.len() == indexes.len() { Ok((indexes, found)) } else { Err(pack::garbled()) }
+            if found.len() == indexes.len() {
+                Ok((indexes, found))
+            } else {
+                Err(pack::garbled())
+            }
         });
         let mut resolutions = vec![Resolution::Unknown; reservations.len()];
         for (indexes, found) in try_join_all(calls).await? {
@@ -390,14 +386,26 @@ impl Ledger for RedisLedger {
             check::quota(quota)?;
         }
         let id = RequestId::from_bytes([0; 16]);
-        let look = Reserve { id, workspace_id, ttl_ms: 1, quotas };
+        let look = Reserve {
+            id,
+            workspace_id,
+            ttl_ms: 1,
+            quotas,
+        };
         let told = self.decide(Kind::Look, &look, now_ms).await?;
         let told_now_ms = told.now_ms;
         let statuses = look.quotas.iter().zip(&told.results);
-        Ok(statuses.map(|(quota, result)| check::status(quota, result, told_now_ms)).collect())
+        Ok(statuses
+            .map(|(quota, result)| check::status(quota, result, told_now_ms))
+            .collect())
     }
 
-    async fn sweep(&self, workspace_id: WorkspaceId, max: usize, _now_ms: i64) -> Result<Vec<Expired>, LedgerError> {
+    async fn sweep(
+        &self,
+        workspace_id: WorkspaceId,
+        max: usize,
+        _now_ms: i64,
+    ) -> Result<Vec<Expired>, LedgerError> {
         let names = WorkspaceKeys::new(workspace_id);
         self.expire(workspace_id, &names, max).await?;
         self.awaiting(workspace_id, &names, max).await
@@ -423,7 +431,11 @@ impl Ledger for RedisLedger {
             self.query::<Vec<String>>(&command).await
         });
         let found = try_join_all(calls).await?;
-        Ok(found.into_iter().flatten().filter_map(|id| id.parse().ok()).collect())
+        Ok(found
+            .into_iter()
+            .flatten()
+            .filter_map(|id| id.parse().ok())
+            .collect())
     }
 
     /// Walks the whole key space: for people, not for the request path.
@@ -441,63 +453,14 @@ impl Ledger for RedisLedger {
     }
 }
 
-impl RedisLedger {
-    async fn remove_matching(&self, pattern: &str, partition: Option<&str>) -> Result<u32, LedgerError> {
-        let mut removed = 0;
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000);
-            let (next, found): (u64, Vec<String>) = self.query(&scan).await?;
-            let is_meant = |key: &String| match (keys::parse_bucket(key), partition) {
-                (Some(_), None) => true,
-                (Some(name), Some(partition)) => name.partition == partition,
-                (None, _) => false,
-            };
-            let meant: Vec<String> = found.into_iter().filter(is_meant).collect();
-            if !meant.is_empty() {
-                let mut unlink = redis::cmd("UNLINK");
-                unlink.arg(meant);
-                removed += self.query::<u32>(&unlink).await?;
-            }
-            cursor = next;
-            if cursor == 0 {
-                return Ok(removed);
-            }
-        }
-    }
-}
-
-/// Keys without repetition, and where each is in KEYS.
-struct KeyList {
-    before: usize,
-    keys: Vec<String>,
-    indexes: HashMap<String, usize>,
-}
-
-impl KeyList {
-    /// A list that follows `before` other keys.
-    fn after(before: usize) -> Self {
-        Self { before, keys: Vec::new(), indexes: HashMap::new() }
-    }
-
-    fn index(&mut self, key: String) -> usize {
-        if let Some(index) = self.indexes.get(&key) {
-            return *index;
-        }
-        self.keys.push(key.clone());
-        let index = self.before + self.keys.len();
-        self.indexes.insert(key, index);
-        index
-    }
-}
-
 /// Cuts one workspace's settlements into script calls.
 fn batches(settlements: &[Settlement], indexes: &[usize]) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut amount_count = 0;
     for &i in indexes {
-        let amounts = settlements.get(i).map_or(0, |settlement| settlement.amounts.len());
+        let amounts = settlements
+            .get(i)
+            .map_or(0, |settlement| settlement.amounts.len());
         amount_count += amounts;
         match batches.last_mut() {
             Some(batch) if batch.len() < BATCH_MAX && amount_count <= BATCH_AMOUNTS_MAX => batch.push(i),
@@ -508,27 +471,6 @@ fn batches(settlements: &[Settlement], indexes: &[usize]) -> Vec<Vec<usize>> {
         }
     }
     batches
-}
-
-/// A record without those charges that were skipped. One that cannot be read charges nothing: it is said once,
-/// and the reservation ends.
-fn read_record(workspace_id: WorkspaceId, bytes: &[u8]) -> pack::Record {
-    let names = WorkspaceKeys::new(workspace_id);
-    let Some(mut record) = pack::record(bytes) else {
-        if !bytes.is_empty() {
-            tracing::error!(workspace.id = %workspace_id, "a reservation's record cannot be read");
-        }
-        return pack::Record { skipped: String::new(), charges: Vec::new() };
-    };
-    if !record.skipped.is_empty() {
-        let skipped: Vec<&str> = record.skipped.lines().collect();
-        record.charges.retain(|charge| {
-            names
-                .bucket(charge.quota_id, charge.version, &charge.partition)
-                .is_ok_and(|key| !skipped.contains(&key.as_str()))
-        });
-    }
-    record
 }
 
 fn bucket_key(names: &WorkspaceKeys, quota: &Quota) -> Result<String, LedgerError> {

@@ -13,17 +13,33 @@ use std::time::Instant;
 async fn budget_within_the_limit<S: Store>(store: S) {
     let quota = budget(1, 100, 40, HOUR);
     let (_, first) = reserve(&store, std::slice::from_ref(&quota)).await;
-    assert_eq!((only(&first).spent, only(&first).reserved, only(&first).remaining), (0, 40, 60));
-    let (_, second) = reserve(&store, &[Quota { amount: 60, ..quota.clone() }]).await;
+    assert_eq!(
+        (only(&first).spent, only(&first).reserved, only(&first).remaining),
+        (0, 40, 60)
+    );
+    let (_, second) = reserve(
+        &store,
+        &[Quota {
+            amount: 60,
+            ..quota.clone()
+        }],
+    )
+    .await;
     assert!(second.admitted);
     assert_eq!((only(&second).reserved, only(&second).remaining), (100, 0));
-    assert_eq!(only(&second).window_start_ms, store.now_ms() / 3_600_000 * 3_600_000);
+    assert_eq!(
+        only(&second).window_start_ms,
+        store.now_ms() / 3_600_000 * 3_600_000
+    );
 }
 
 async fn budget_over_the_limit<S: Store>(store: S) {
     let quota = budget(1, 100, 40, HOUR);
     let (request, reserved) = reserve(&store, std::slice::from_ref(&quota)).await;
-    let more = [Quota { amount: 61, ..quota.clone() }];
+    let more = [Quota {
+        amount: 61,
+        ..quota.clone()
+    }];
     let (_, refused) = reserve(&store, &more).await;
     let until_next_hour_ms = 3_600_000 - store.now_ms() % 3_600_000;
     assert!(!refused.admitted);
@@ -31,11 +47,22 @@ async fn budget_over_the_limit<S: Store>(store: S) {
     assert_eq!(only(&refused).reset_ms, until_next_hour_ms);
     assert_eq!((only(&refused).reserved, only(&refused).remaining), (40, 60));
     // Cheaper than estimated: room again.
-    store.ledger().settle(&[settlement(&request, &reserved, &[39])], store.now_ms()).await.expect("settled");
+    store
+        .ledger()
+        .settle(&[settlement(&request, &reserved, &[39])], store.now_ms())
+        .await
+        .expect("settled");
     assert_eq!(counts(&store, &quota).await, (39, 0));
     assert!(reserve(&store, &more).await.1.admitted);
     // Never: more than the limit, or a window that never ends.
-    let (_, refused) = reserve(&store, &[Quota { amount: 101, ..quota.clone() }]).await;
+    let (_, refused) = reserve(
+        &store,
+        &[Quota {
+            amount: 101,
+            ..quota.clone()
+        }],
+    )
+    .await;
     assert_eq!(only(&refused).retry_after_ms, None);
     let total = budget(2, 100, 70, Window::Total);
     assert!(reserve(&store, std::slice::from_ref(&total)).await.1.admitted);
@@ -74,7 +101,10 @@ async fn budget_correct_retry_after<S: Store>(store: S) {
 async fn rl_01_exactly_ten_of_a_thousand(ledgers: Vec<Arc<impl Ledger>>, now_ms: i64) {
     let quota = budget(1, 1_000, 100, Window::Total);
     assert_eq!(reserve_at_once(&ledgers, &quota, 1_000, now_ms).await, 10);
-    let status = ledgers[0].status(crate::harness::WORKSPACE, &[BucketRef { quota }], now_ms).await.expect("status");
+    let status = ledgers[0]
+        .status(crate::harness::WORKSPACE, &[BucketRef { quota }], now_ms)
+        .await
+        .expect("status");
     assert_eq!((status[0].spent, status[0].reserved), (0, 1_000));
 }
 
@@ -99,7 +129,11 @@ async fn rl_04_settlements_cross_the_boundary<S: Store>(store: S) {
     let (_, next) = reserve(&store, std::slice::from_ref(&quota)).await;
     assert_eq!((only(&next).spent, only(&next).reserved), (0, 50));
     // 90 in the window before, nothing in this one.
-    store.ledger().settle(&[settlement(&request, &reserved, &[90])], store.now_ms()).await.expect("settled");
+    store
+        .ledger()
+        .settle(&[settlement(&request, &reserved, &[90])], store.now_ms())
+        .await
+        .expect("settled");
     assert_eq!(counts(&store, &quota).await, (0, 50));
 }
 
@@ -143,14 +177,20 @@ async fn rl_04_tiny_windows_lose_nothing() {
     assert!(by_window.values().all(|spent| *spent <= 100), "{by_window:?}");
     let admitted: i64 = by_window.values().sum();
     let bucket = BucketRef { quota: total };
-    let status = ledgers[0].status(crate::harness::WORKSPACE, &[bucket], wall_ms()).await.expect("status");
+    let status = ledgers[0]
+        .status(crate::harness::WORKSPACE, &[bucket], wall_ms())
+        .await
+        .expect("status");
     assert_eq!((status[0].spent, status[0].reserved), (admitted, 0));
 }
 
 /// Calendar windows come from the caller, in any time zone.
 async fn a_calendar_month_ends_in_its_time_zone<S: Store>(store: S) {
     use rateguard_model::window::CalendarUnit;
-    let window = Window::Calendar { unit: CalendarUnit::Month, time_zone: "Pacific/Auckland".parse().expect("a zone") };
+    let window = Window::Calendar {
+        unit: CalendarUnit::Month,
+        time_zone: "Pacific/Auckland".parse().expect("a zone"),
+    };
     let quota = [budget(1, 100, 100, window)];
     let (_, reserved) = reserve(&store, &quota).await;
     let bounds = window.bounds(store.now_ms());
@@ -161,7 +201,13 @@ async fn a_calendar_month_ends_in_its_time_zone<S: Store>(store: S) {
 
 /// Key has room, workspace is full: nothing is charged anywhere.
 async fn rl_21_all_or_nothing<S: Store>(store: S) {
-    let per_key = quota(1, 100, Meter::TokenBucket { refill_milli_per_s: 1_000 });
+    let per_key = quota(
+        1,
+        100,
+        Meter::TokenBucket {
+            refill_milli_per_s: 1_000,
+        },
+    );
     let per_api = quota(2, 100, Meter::SlidingWindow { window_ms: 60_000 });
     let of_key = budget(3, 1_000, 60, HOUR);
     let of_workspace = budget(4, 100, 60, HOUR);
@@ -187,8 +233,17 @@ async fn rl_21_all_or_nothing<S: Store>(store: S) {
 
 /// Shadow quotas never refuse. A shadow rule counts what it would have admitted, a budget that only alerts counts all.
 async fn shadow_quotas_never_refuse<S: Store>(store: S) {
-    let shadow = |quota: Quota| Quota { mode: Mode::Shadow, ..quota };
-    let bucket = shadow(quota(1, 2, Meter::TokenBucket { refill_milli_per_s: 1 }));
+    let shadow = |quota: Quota| Quota {
+        mode: Mode::Shadow,
+        ..quota
+    };
+    let bucket = shadow(quota(
+        1,
+        2,
+        Meter::TokenBucket {
+            refill_milli_per_s: 1,
+        },
+    ));
     let window = shadow(quota(2, 2, Meter::SlidingWindow { window_ms: 60_000 }));
     let soft = shadow(budget(3, 20, 10, HOUR));
     let hard = budget(4, 40, 10, HOUR);
@@ -210,52 +265,96 @@ async fn shadow_quotas_never_refuse<S: Store>(store: S) {
     // What was never taken is not given back.
     let (request, reserved) = taken.remove(3);
     let release = settlement(&request, &reserved, &[0; 4]);
-    assert_eq!(store.ledger().release(&[release], store.now_ms()).await.expect("released"), [Resolution::Applied]);
+    assert_eq!(
+        store
+            .ledger()
+            .release(&[release], store.now_ms())
+            .await
+            .expect("released"),
+        [Resolution::Applied]
+    );
     assert_eq!(counts(&store, &quotas[0]).await, (2, 0));
     assert_eq!(counts(&store, &quotas[1]).await, (2, 0));
     assert_eq!(counts(&store, &quotas[2]).await, (0, 30));
     let (request, reserved) = taken.remove(0);
     let release = settlement(&request, &reserved, &[0; 4]);
-    store.ledger().release(&[release], store.now_ms()).await.expect("released");
+    store
+        .ledger()
+        .release(&[release], store.now_ms())
+        .await
+        .expect("released");
     assert_eq!(counts(&store, &quotas[0]).await, (1, 0));
     assert_eq!(counts(&store, &quotas[1]).await, (1, 0));
 }
 
 /// Requests of a fixed window are counted at once.
 async fn requests_are_not_held<S: Store>(store: S) {
-    let quota = Quota { kind: QuotaKind::Rule, ..quota(1, 2, Meter::FixedWindow { window: HOUR }) };
+    let quota = Quota {
+        kind: QuotaKind::Rule,
+        ..quota(1, 2, Meter::FixedWindow { window: HOUR })
+    };
     let (request, reserved) = reserve(&store, std::slice::from_ref(&quota)).await;
     assert_eq!((only(&reserved).spent, only(&reserved).reserved), (1, 0));
     assert_eq!(store.ledger().open_workspaces().await.expect("an answer"), []);
-    store.ledger().release(&[settlement(&request, &reserved, &[0])], store.now_ms()).await.expect("released");
+    store
+        .ledger()
+        .release(&[settlement(&request, &reserved, &[0])], store.now_ms())
+        .await
+        .expect("released");
     assert_eq!(counts(&store, &quota).await, (0, 0));
 }
 
 async fn reset_empties_buckets<S: Store>(store: S) {
-    let of = |partition: &str, meter| Quota { partition: partition.into(), ..quota(1, 5, meter) };
+    let of = |partition: &str, meter| Quota {
+        partition: partition.into(),
+        ..quota(1, 5, meter)
+    };
     for meter in [
-        Meter::TokenBucket { refill_milli_per_s: 1 },
+        Meter::TokenBucket {
+            refill_milli_per_s: 1,
+        },
         Meter::SlidingWindow { window_ms: 60_000 },
         Meter::FixedWindow { window: HOUR },
     ] {
         for partition in ["a", "b", "c"] {
             reserve(&store, &[of(partition, meter)]).await;
         }
-        let other = Quota { id: quota(9, 1, meter).id, ..of("a", meter) };
+        let other = Quota {
+            id: quota(9, 1, meter).id,
+            ..of("a", meter)
+        };
         reserve(&store, std::slice::from_ref(&other)).await;
         let ledger = store.ledger();
         let id = of("a", meter).id;
-        assert_eq!(ledger.reset(crate::harness::WORKSPACE, id, Some("b")).await.expect("reset"), 1);
+        assert_eq!(
+            ledger
+                .reset(crate::harness::WORKSPACE, id, Some("b"))
+                .await
+                .expect("reset"),
+            1
+        );
         assert_eq!(counts(&store, &of("a", meter)).await, (1, 0));
         assert_eq!(counts(&store, &of("b", meter)).await, (0, 0));
-        assert_eq!(ledger.reset(crate::harness::WORKSPACE, id, None).await.expect("reset"), 2);
+        assert_eq!(
+            ledger
+                .reset(crate::harness::WORKSPACE, id, None)
+                .await
+                .expect("reset"),
+            2
+        );
         assert_eq!(counts(&store, &of("c", meter)).await, (0, 0));
         assert_eq!(counts(&store, &other).await, (1, 0));
         // A bucket that was emptied counts from zero.
         let (_, reserved) = reserve(&store, &[of("a", meter)]).await;
         assert_eq!(only(&reserved).spent, 1);
-        ledger.reset(crate::harness::WORKSPACE, id, None).await.expect("reset");
-        ledger.reset(crate::harness::WORKSPACE, other.id, None).await.expect("reset");
+        ledger
+            .reset(crate::harness::WORKSPACE, id, None)
+            .await
+            .expect("reset");
+        ledger
+            .reset(crate::harness::WORKSPACE, other.id, None)
+            .await
+            .expect("reset");
     }
 }
 

@@ -42,7 +42,16 @@ impl RedisServer {
 
     async fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "redis.sock"])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--unixsocket",
+                "redis.sock",
+            ])
             .args(arguments)
             .current_dir(folder.path())
             .stdout(Stdio::null())
@@ -89,7 +98,13 @@ impl RedisServer {
 
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
     }
 }
 
@@ -119,7 +134,10 @@ impl Store for Memory {
     type Ledger = MemoryLedger;
 
     async fn open() -> Self {
-        Self { ledger: MemoryLedger::new(), now_ms: AtomicI64::new(start_ms()) }
+        Self {
+            ledger: MemoryLedger::new(),
+            now_ms: AtomicI64::new(start_ms()),
+        }
     }
 
     fn ledger(&self) -> &MemoryLedger {
@@ -146,9 +164,13 @@ impl Store for Redis {
 
     async fn open() -> Self {
         let server = RedisServer::start(&[]).await;
-        let ledger =
-            RedisLedger::with_test_clock(server.connection(), TEST_CLOCK).with_timeout(Duration::from_secs(10));
-        let store = Self { ledger, server, now_ms: AtomicI64::new(start_ms()) };
+        let ledger = RedisLedger::with_test_clock(server.connection(), TEST_CLOCK)
+            .with_timeout(Duration::from_secs(10));
+        let store = Self {
+            ledger,
+            server,
+            now_ms: AtomicI64::new(start_ms()),
+        };
         store.advance(0).await;
         store
     }
@@ -164,18 +186,29 @@ impl Store for Redis {
     async fn advance(&self, ms: i64) {
         let now_ms = self.now_ms.fetch_add(ms, Ordering::SeqCst) + ms;
         let mut admin = self.server.admin().await;
-        let _: () = redis::cmd("SET").arg("clock").arg(now_ms).query_async(&mut admin).await.expect("SET");
+        let _: () = redis::cmd("SET")
+            .arg("clock")
+            .arg(now_ms)
+            .query_async(&mut admin)
+            .await
+            .expect("SET");
     }
 }
 
-/// Whole seconds a little ahead of the wall clock, so that nothing expires by Redis' own clock before it should.
+/// Ten minutes into an hour ahead of the wall clock: the same place in every window at any time of day, and nothing
+/// expires by Redis' own clock before it should.
 pub(crate) fn start_ms() -> i64 {
-    (wall_ms() / 10_000 + 1) * 10_000
+    (wall_ms() / 3_600_000 + 1) * 3_600_000 + 600_000
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests on the real clock need to read it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests on the real clock need to read it"
+)]
 pub(crate) fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
     since.as_millis() as i64
 }
 
@@ -206,14 +239,27 @@ pub(crate) fn quota(n: u8, limit: i64, meter: Meter) -> Quota {
 /// A budget of nano-USD over a window of its own length.
 pub(crate) fn budget(n: u8, limit: i64, amount: i64, window: Window) -> Quota {
     let meter = Meter::FixedWindow { window };
-    Quota { kind: QuotaKind::Budget, unit: Unit::NanoUsd, amount, ..quota(n, limit, meter) }
+    Quota {
+        kind: QuotaKind::Budget,
+        unit: Unit::NanoUsd,
+        amount,
+        ..quota(n, limit, meter)
+    }
 }
+
+/// Seventeen years: tests on the wall clock do not see it end before 2039.
+pub(crate) const LONG: Window = Window::Rolling { ms: 1 << 39 };
 
 /// An hour, aligned to the epoch.
 pub(crate) const HOUR: Window = Window::Rolling { ms: 3_600_000 };
 
 pub(crate) fn request(id: RequestId, quotas: &[Quota]) -> Reserve {
-    Reserve { id, workspace_id: WORKSPACE, ttl_ms: 60_000, quotas: quotas.to_vec() }
+    Reserve {
+        id,
+        workspace_id: WORKSPACE,
+        ttl_ms: 60_000,
+        quotas: quotas.to_vec(),
+    }
 }
 
 /// The settlement of what `reserved` took, each quota by its own actual amount.
@@ -236,7 +282,11 @@ pub(crate) fn settlement(request: &Reserve, reserved: &Reserved, actuals: &[i64]
 /// Reserves under a new id.
 pub(crate) async fn reserve<S: Store>(store: &S, quotas: &[Quota]) -> (Reserve, Reserved) {
     let request = request(request_id(store.now_ms()), quotas);
-    let reserved = store.ledger().reserve(&request, store.now_ms()).await.expect("the ledger answers");
+    let reserved = store
+        .ledger()
+        .reserve(&request, store.now_ms())
+        .await
+        .expect("the ledger answers");
     assert_eq!(reserved.results.len(), quotas.len());
     (request, reserved)
 }
@@ -244,7 +294,11 @@ pub(crate) async fn reserve<S: Store>(store: &S, quotas: &[Quota]) -> (Reserve, 
 /// What one quota says now, by the ledger's status.
 pub(crate) async fn counts<S: Store>(store: &S, quota: &Quota) -> (i64, i64) {
     let bucket = rateguard_ext_ratelimit::ledger::BucketRef { quota: quota.clone() };
-    let statuses = store.ledger().status(WORKSPACE, &[bucket], store.now_ms()).await.expect("the ledger answers");
+    let statuses = store
+        .ledger()
+        .status(WORKSPACE, &[bucket], store.now_ms())
+        .await
+        .expect("the ledger answers");
     (statuses[0].spent, statuses[0].reserved)
 }
 
@@ -254,15 +308,25 @@ pub(crate) fn only(reserved: &Reserved) -> QuotaResult {
 }
 
 /// Reserves one quota `count` times at once and answers how many were admitted.
-pub(crate) async fn reserve_at_once<L: Ledger>(ledgers: &[Arc<L>], quota: &Quota, count: usize, now_ms: i64) -> usize {
+pub(crate) async fn reserve_at_once<L: Ledger>(
+    ledgers: &[Arc<L>],
+    quota: &Quota,
+    count: usize,
+    now_ms: i64,
+) -> usize {
     let barrier = Arc::new(tokio::sync::Barrier::new(count));
     let tasks: Vec<_> = (0..count)
         .map(|i| {
-            let (ledger, barrier, quota) = (ledgers[i % ledgers.len()].clone(), barrier.clone(), quota.clone());
+            let (ledger, barrier, quota) =
+                (ledgers[i % ledgers.len()].clone(), barrier.clone(), quota.clone());
             tokio::spawn(async move {
                 let request = request(request_id(now_ms), &[quota]);
                 barrier.wait().await;
-                ledger.reserve(&request, now_ms).await.expect("the ledger answers").admitted
+                ledger
+                    .reserve(&request, now_ms)
+                    .await
+                    .expect("the ledger answers")
+                    .admitted
             })
         })
         .collect();

@@ -6,7 +6,7 @@ use crate::harness::{Memory, Redis, Store, budget, quota, request, settlement};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rateguard_ext_ratelimit::ledger::{
-    BucketRef, Ledger, LedgerError, Reserve, Reserved, Resolution, SettledAmount, Settlement,
+    BucketRef, Ledger, LedgerError, QuotaResult, Reserve, Reserved, Resolution, SettledAmount, Settlement,
 };
 use rateguard_model::id::{RequestId, WorkspaceId};
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, Quota, Unit};
@@ -90,16 +90,47 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// One of every kind; small limits, so that they refuse often. The last is the one whose books are kept.
 fn catalogue() -> Vec<Quota> {
-    let tokens = |quota| Quota { unit: Unit::Tokens, amount: 7, ..quota };
-    let shadow = |quota| Quota { mode: Mode::Shadow, ..quota };
+    let tokens = |quota| Quota {
+        unit: Unit::Tokens,
+        amount: 7,
+        ..quota
+    };
+    let shadow = |quota| Quota {
+        mode: Mode::Shadow,
+        ..quota
+    };
     vec![
-        quota(0, 3, Meter::TokenBucket { refill_milli_per_s: 1_700 }),
-        tokens(quota(1, 40, Meter::TokenBucket { refill_milli_per_s: 12_345 })),
+        quota(
+            0,
+            3,
+            Meter::TokenBucket {
+                refill_milli_per_s: 1_700,
+            },
+        ),
+        tokens(quota(
+            1,
+            40,
+            Meter::TokenBucket {
+                refill_milli_per_s: 12_345,
+            },
+        )),
         quota(2, 4, Meter::SlidingWindow { window_ms: 900 }),
         tokens(quota(3, 50, Meter::SlidingWindow { window_ms: 2_500 })),
-        quota(4, 5, Meter::FixedWindow { window: Window::Rolling { ms: 700 } }),
+        quota(
+            4,
+            5,
+            Meter::FixedWindow {
+                window: Window::Rolling { ms: 700 },
+            },
+        ),
         budget(5, 60, 9, Window::Rolling { ms: 1_500 }),
-        shadow(quota(6, 2, Meter::TokenBucket { refill_milli_per_s: 900 })),
+        shadow(quota(
+            6,
+            2,
+            Meter::TokenBucket {
+                refill_milli_per_s: 900,
+            },
+        )),
         shadow(tokens(quota(7, 20, Meter::SlidingWindow { window_ms: 3_000 }))),
         shadow(budget(8, 30, 8, Window::Rolling { ms: 4_000 })),
         budget(9, 300, 10, Window::Total),
@@ -124,11 +155,17 @@ impl Books {
 
     fn resolved(&mut self, settlement: &Settlement, resolution: Resolution, release: bool) {
         let quota = |amount: &&SettledAmount| is_total(&amount.quota);
-        let actual = settlement.amounts.iter().find(quota).map_or(0, |amount| amount.actual);
+        let actual = settlement
+            .amounts
+            .iter()
+            .find(quota)
+            .map_or(0, |amount| amount.actual);
         if matches!(resolution, Resolution::Applied | Resolution::Replaced) {
             self.open.remove(&settlement.id);
             self.charged.remove(&settlement.id);
-            let before = self.settled.insert(settlement.id, if release { 0 } else { actual });
+            let before = self
+                .settled
+                .insert(settlement.id, if release { 0 } else { actual });
             assert_eq!(before, None, "resolved twice");
         }
     }
@@ -141,16 +178,25 @@ impl Books {
 
     fn spent(&self) -> i64 {
         let all = self.charged.values().chain(self.settled.values());
-        all.fold(0, |sum: i64, amount| sum.saturating_add(*amount)).min(AMOUNT_MAX)
+        all.fold(0, |sum: i64, amount| sum.saturating_add(*amount))
+            .min(AMOUNT_MAX)
     }
 }
 
 fn is_total(quota: &Quota) -> bool {
-    matches!(quota.meter, Meter::FixedWindow { window: Window::Total })
+    matches!(
+        quota.meter,
+        Meter::FixedWindow {
+            window: Window::Total
+        }
+    )
 }
 
 fn total_amount(quotas: &[Quota]) -> Option<i64> {
-    quotas.iter().find(|quota| is_total(quota)).map(|quota| quota.amount)
+    quotas
+        .iter()
+        .find(|quota| is_total(quota))
+        .map(|quota| quota.amount)
 }
 
 /// Both stores, and what a client would know.
@@ -189,15 +235,25 @@ impl<'a> Pair<'a> {
         let workspace_id = WorkspaceId::from_bytes(workspace);
         let catalogue = catalogue();
         let requests = asks.iter().enumerate().map(|(i, (mask, factor))| {
-            let chosen = catalogue.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
+            let chosen = catalogue
+                .iter()
+                .enumerate()
+                .filter(|(bit, _)| mask & (1 << bit) != 0);
             let quotas: Vec<Quota> = chosen
                 .map(|(_, quota)| {
                     let factor = if quota.unit == Unit::Requests { 1 } else { *factor };
-                    Quota { amount: quota.amount * factor, ..quota.clone() }
+                    Quota {
+                        amount: quota.amount * factor,
+                        ..quota.clone()
+                    }
                 })
                 .collect();
             let id = RequestId::v7(memory.now_ms() as u64, [i as u8; 10]);
-            Reserve { workspace_id, ttl_ms: TTL_MS, ..request(id, &quotas) }
+            Reserve {
+                workspace_id,
+                ttl_ms: TTL_MS,
+                ..request(id, &quotas)
+            }
         });
         Self {
             memory,
@@ -215,16 +271,22 @@ impl<'a> Pair<'a> {
 
     fn settlement(&self, i: usize, actual: Actual) -> Settlement {
         let request = &self.requests[i];
-        let actuals: Vec<i64> = request.quotas.iter().map(|quota| actual.of(quota.amount)).collect();
-        match self.answers.get(&request.id) {
-            Some(answer) => settlement(request, answer, &actuals),
-            None => {
-                // Reserved elsewhere, as while Redis was away: no window is known.
-                let results = vec![Default::default(); request.quotas.len()];
-                let elsewhere = Reserved { admitted: true, now_ms: self.memory.now_ms(), results };
-                settlement(request, &elsewhere, &actuals)
-            }
+        let actuals: Vec<i64> = request
+            .quotas
+            .iter()
+            .map(|quota| actual.of(quota.amount))
+            .collect();
+        if let Some(answer) = self.answers.get(&request.id) {
+            return settlement(request, answer, &actuals);
         }
+        // Reserved elsewhere, as while Redis was away: no window is known.
+        let results = vec![QuotaResult::default(); request.quotas.len()];
+        let elsewhere = Reserved {
+            admitted: true,
+            now_ms: self.memory.now_ms(),
+            results,
+        };
+        settlement(request, &elsewhere, &actuals)
     }
 
     async fn run(&mut self, operation: &Operation) -> Answer<()> {
@@ -234,12 +296,23 @@ impl<'a> Pair<'a> {
             Operation::Reserve(i) => {
                 let request = self.requests[*i].clone();
                 let before = self.statuses().await?;
-                let reserved =
-                    same("reserve", memory.reserve(&request, now_ms).await, redis.reserve(&request, now_ms).await)?;
+                let reserved = same(
+                    "reserve",
+                    memory.reserve(&request, now_ms).await,
+                    redis.reserve(&request, now_ms).await,
+                )?;
                 if !reserved.admitted {
-                    prop_assert_eq!(before, self.statuses().await?, "a refused request leaves no trace");
+                    prop_assert_eq!(
+                        before,
+                        self.statuses().await?,
+                        "a refused request leaves no trace"
+                    );
                 }
-                if let Some(first) = self.answers.get(&request.id).filter(|_| !self.early.contains(&request.id)) {
+                if let Some(first) = self
+                    .answers
+                    .get(&request.id)
+                    .filter(|_| !self.early.contains(&request.id))
+                {
                     prop_assert_eq!(first, &reserved, "the same id twice");
                 }
                 self.books.reserved(&request, &reserved);
@@ -248,24 +321,35 @@ impl<'a> Pair<'a> {
                 }
             }
             Operation::Settle(which) => {
-                let batch: Vec<_> = which.iter().map(|(i, actual)| self.settlement(*i, *actual)).collect();
+                let batch: Vec<_> = which
+                    .iter()
+                    .map(|(i, actual)| self.settlement(*i, *actual))
+                    .collect();
                 self.cut |= which.iter().any(|(_, actual)| matches!(actual, Actual::All));
-                let resolutions =
-                    same("settle", memory.settle(&batch, now_ms).await, redis.settle(&batch, now_ms).await)?;
+                let resolutions = same(
+                    "settle",
+                    memory.settle(&batch, now_ms).await,
+                    redis.settle(&batch, now_ms).await,
+                )?;
                 for (settlement, resolution) in batch.iter().zip(resolutions) {
                     self.note_resolved(settlement, resolution, false);
                 }
             }
             Operation::Release(i) => {
                 let batch = [self.settlement(*i, Actual::AsHeld)];
-                let resolutions =
-                    same("release", memory.release(&batch, now_ms).await, redis.release(&batch, now_ms).await)?;
+                let resolutions = same(
+                    "release",
+                    memory.release(&batch, now_ms).await,
+                    redis.release(&batch, now_ms).await,
+                )?;
                 self.note_resolved(&batch[0], resolutions[0], true);
             }
             Operation::Renew(i) => {
                 let keys = [(self.workspace_id, self.requests[*i].id)];
-                let (memory, redis) =
-                    (memory.renew(&keys, TTL_MS, now_ms).await, redis.renew(&keys, TTL_MS, now_ms).await);
+                let (memory, redis) = (
+                    memory.renew(&keys, TTL_MS, now_ms).await,
+                    redis.renew(&keys, TTL_MS, now_ms).await,
+                );
                 same("renew", memory, redis)?;
             }
             Operation::Advance(ms) => {
@@ -283,15 +367,27 @@ impl<'a> Pair<'a> {
                 self.note_expired().await?;
             }
             Operation::Confirm => {
-                memory.confirm_expired(self.workspace_id, &self.awaiting).await.expect("memory answers");
-                redis.confirm_expired(self.workspace_id, &self.awaiting).await.expect("redis answers");
+                memory
+                    .confirm_expired(self.workspace_id, &self.awaiting)
+                    .await
+                    .expect("memory answers");
+                redis
+                    .confirm_expired(self.workspace_id, &self.awaiting)
+                    .await
+                    .expect("redis answers");
                 self.awaiting.clear();
             }
             Operation::Reset(n) => {
                 let id = catalogue()[*n].id;
                 // Which buckets exist at all is up to the store: idle ones may be gone.
-                memory.reset(self.workspace_id, id, None).await.expect("memory answers");
-                redis.reset(self.workspace_id, id, None).await.expect("redis answers");
+                memory
+                    .reset(self.workspace_id, id, None)
+                    .await
+                    .expect("memory answers");
+                redis
+                    .reset(self.workspace_id, id, None)
+                    .await
+                    .expect("redis answers");
                 self.was_reset |= is_total(&catalogue()[*n]);
             }
         }
@@ -323,20 +419,41 @@ impl<'a> Pair<'a> {
     async fn statuses(&self) -> Answer<Vec<(i64, i64)>> {
         let now_ms = self.memory.now_ms();
         let buckets: Vec<BucketRef> = catalogue().into_iter().map(|quota| BucketRef { quota }).collect();
-        let memory = self.memory.ledger().status(self.workspace_id, &buckets, now_ms).await;
-        let redis = self.redis.ledger().status(self.workspace_id, &buckets, now_ms).await;
+        let memory = self
+            .memory
+            .ledger()
+            .status(self.workspace_id, &buckets, now_ms)
+            .await;
+        let redis = self
+            .redis
+            .ledger()
+            .status(self.workspace_id, &buckets, now_ms)
+            .await;
         let statuses = same("status", memory, redis)?;
-        Ok(statuses.iter().map(|status| (status.spent, status.reserved)).collect())
+        Ok(statuses
+            .iter()
+            .map(|status| (status.spent, status.reserved))
+            .collect())
     }
 
     async fn balance(&self) -> Answer<()> {
         let statuses = self.statuses().await?;
         for (i, (spent, reserved)) in statuses.iter().enumerate() {
-            prop_assert!(*spent >= 0 && *reserved >= 0, "quota {}: {} spent, {} reserved", i, spent, reserved);
+            prop_assert!(
+                *spent >= 0 && *reserved >= 0,
+                "quota {}: {} spent, {} reserved",
+                i,
+                spent,
+                reserved
+            );
         }
         if !self.cut && !self.was_reset {
             let total = statuses.last().copied();
-            prop_assert_eq!(total, Some((self.books.spent(), self.books.open.values().sum())), "the total budget");
+            prop_assert_eq!(
+                total,
+                Some((self.books.spent(), self.books.open.values().sum())),
+                "the total budget"
+            );
         }
         Ok(())
     }
@@ -347,7 +464,12 @@ fn rl_05_both_stores_give_the_same_answers_to_any_sequence() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let redis = runtime.block_on(Redis::open());
     let case = std::cell::Cell::new(0);
-    let config = Config { cases: 150, max_shrink_iters: 2_000, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 150,
+        max_shrink_iters: 2_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let sequences = (asks(), proptest::collection::vec(operation(), 1..60));
     let outcome = TestRunner::new(config).run(&sequences, |(asks, operations)| {
         case.set(case.get() + 1);

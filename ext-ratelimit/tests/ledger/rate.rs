@@ -7,7 +7,13 @@ use std::sync::Arc;
 
 /// Ten a second, five at once.
 fn token_bucket() -> Quota {
-    quota(1, 5, Meter::TokenBucket { refill_milli_per_s: 10_000 })
+    quota(
+        1,
+        5,
+        Meter::TokenBucket {
+            refill_milli_per_s: 10_000,
+        },
+    )
 }
 
 /// Five in any second.
@@ -21,7 +27,10 @@ async fn drain<S: Store>(store: &S, quota: &Quota) {
         assert!(reserved.admitted);
         assert_eq!(reserved.now_ms, store.now_ms());
         let result = only(&reserved);
-        assert_eq!((result.admitted, result.remaining, result.retry_after_ms), (true, left, None));
+        assert_eq!(
+            (result.admitted, result.remaining, result.retry_after_ms),
+            (true, left, None)
+        );
     }
 }
 
@@ -66,15 +75,29 @@ async fn token_bucket_refill_over_time<S: Store>(store: S) {
     let quota = token_bucket();
     drain(&store, &quota).await;
     // One unit in 100 ms; being asked in between takes nothing away and adds nothing.
-    for (ms, admitted) in [(50, false), (49, false), (1, true), (0, false), (99, false), (1, true)] {
+    for (ms, admitted) in [
+        (50, false),
+        (49, false),
+        (1, true),
+        (0, false),
+        (99, false),
+        (1, true),
+    ] {
         store.advance(ms).await;
-        assert_eq!(reserve(&store, std::slice::from_ref(&quota)).await.1.admitted, admitted, "after {ms} ms");
+        assert_eq!(
+            reserve(&store, std::slice::from_ref(&quota)).await.1.admitted,
+            admitted,
+            "after {ms} ms"
+        );
     }
 }
 
 async fn sliding_window_refill_over_time<S: Store>(store: S) {
     let quota = sliding_window();
-    let take = |amount| Quota { amount, ..quota.clone() };
+    let take = |amount| Quota {
+        amount,
+        ..quota.clone()
+    };
     assert!(reserve(&store, &[take(2)]).await.1.admitted);
     store.advance(400).await;
     assert!(reserve(&store, &[take(3)]).await.1.admitted);
@@ -83,7 +106,10 @@ async fn sliding_window_refill_over_time<S: Store>(store: S) {
     assert!(!reserve(&store, &[take(1)]).await.1.admitted);
     store.advance(1).await;
     let (_, reserved) = reserve(&store, &[take(3)]).await;
-    assert_eq!((reserved.admitted, only(&reserved).retry_after_ms), (false, Some(400)));
+    assert_eq!(
+        (reserved.admitted, only(&reserved).retry_after_ms),
+        (false, Some(400))
+    );
     assert!(reserve(&store, &[take(2)]).await.1.admitted);
     store.advance(399).await;
     assert!(!reserve(&store, &[take(1)]).await.1.admitted);
@@ -111,11 +137,19 @@ async fn correct_retry_after<S: Store>(store: S, quota: Quota) {
     drain(&store, &quota).await;
     store.advance(37).await;
     for amount in [1, 2, 5] {
-        let asked = [Quota { amount, ..quota.clone() }];
+        let asked = [Quota {
+            amount,
+            ..quota.clone()
+        }];
         let (_, refused) = reserve(&store, &asked).await;
-        let retry_after_ms = only(&refused).retry_after_ms.expect("it can be admitted some time");
+        let retry_after_ms = only(&refused)
+            .retry_after_ms
+            .expect("it can be admitted some time");
         store.advance(retry_after_ms - 1).await;
-        assert!(!reserve(&store, &asked).await.1.admitted, "{amount} a millisecond too early");
+        assert!(
+            !reserve(&store, &asked).await.1.admitted,
+            "{amount} a millisecond too early"
+        );
         store.advance(1).await;
         let (_, admitted) = reserve(&store, &asked).await;
         assert!(admitted.admitted, "{amount} after {retry_after_ms} ms");
@@ -172,14 +206,24 @@ async fn token_bucket_is_exact<S: Store>(store: S) {
         (15, AMOUNT_MAX, AMOUNT_MAX as u64, AMOUNT_MAX),
         (16, AMOUNT_MAX, 9_000_000_000_001, AMOUNT_MAX),
     ] {
-        let quota = [Quota { amount, ..quota(n, limit, Meter::TokenBucket { refill_milli_per_s: rate }) }];
+        let quota = [Quota {
+            amount,
+            ..quota(
+                n,
+                limit,
+                Meter::TokenBucket {
+                    refill_milli_per_s: rate,
+                },
+            )
+        }];
         let (_, first) = reserve(&store, &quota).await;
         assert!(first.admitted, "{n}");
         let (_, refused) = reserve(&store, &quota).await;
         assert!(!refused.admitted, "{n}");
         // ⌈amount ÷ rate⌉ in milliseconds, in integers wide enough
         let rate = i128::from(rate);
-        let exact_ms = ((i128::from(amount) * 1_000_000 + rate - 1) / rate).min(i128::from(WAIT_MS_MAX)) as i64;
+        let exact_ms =
+            ((i128::from(amount) * 1_000_000 + rate - 1) / rate).min(i128::from(WAIT_MS_MAX)) as i64;
         assert_eq!(only(&refused).retry_after_ms, Some(exact_ms), "{n}");
         assert_eq!(only(&first).reset_ms, exact_ms, "{n}");
         if exact_ms < 10_000_000 {
@@ -193,11 +237,19 @@ async fn token_bucket_is_exact<S: Store>(store: S) {
 
 /// A settlement moves a sliding window's amount at the time it was taken.
 async fn sliding_window_settles_at_its_original_time<S: Store>(store: S) {
-    let quota = Quota { unit: Unit::Tokens, amount: 4, ..quota(3, 10, Meter::SlidingWindow { window_ms: 1_000 }) };
+    let quota = Quota {
+        unit: Unit::Tokens,
+        amount: 4,
+        ..quota(3, 10, Meter::SlidingWindow { window_ms: 1_000 })
+    };
     let (first, reserved) = reserve(&store, std::slice::from_ref(&quota)).await;
     store.advance(600).await;
     let settled = crate::harness::settlement(&first, &reserved, &[9]);
-    store.ledger().settle(&[settled], store.now_ms()).await.expect("settled");
+    store
+        .ledger()
+        .settle(&[settled], store.now_ms())
+        .await
+        .expect("settled");
     assert_eq!(counts(&store, &quota).await, (9, 0));
     let (_, refused) = reserve(&store, std::slice::from_ref(&quota)).await;
     assert_eq!(only(&refused).retry_after_ms, Some(400));
@@ -209,26 +261,66 @@ async fn sliding_window_settles_at_its_original_time<S: Store>(store: S) {
 async fn an_edited_rule_starts_a_new_bucket<S: Store>(store: S) {
     for quota in [token_bucket(), sliding_window()] {
         drain(&store, &quota).await;
-        drain(&store, &Quota { version: 2, ..quota.clone() }).await;
-        drain(&store, &Quota { partition: "key.other".into(), ..quota }).await;
+        drain(
+            &store,
+            &Quota {
+                version: 2,
+                ..quota.clone()
+            },
+        )
+        .await;
+        drain(
+            &store,
+            &Quota {
+                partition: "key.other".into(),
+                ..quota
+            },
+        )
+        .await;
     }
 }
 
 async fn impossible_requests_are_invalid<S: Store>(store: S) {
     let good = token_bucket();
     for quotas in [
-        vec![Quota { amount: -1, ..good.clone() }],
-        vec![Quota { amount: AMOUNT_MAX + 1, ..good.clone() }],
-        vec![Quota { limit: -1, ..good.clone() }],
-        vec![Quota { partition: "a}{b".into(), ..good.clone() }],
-        vec![Quota { meter: Meter::TokenBucket { refill_milli_per_s: 0 }, ..good.clone() }],
-        vec![Quota { meter: Meter::SlidingWindow { window_ms: 0 }, ..good.clone() }],
+        vec![Quota {
+            amount: -1,
+            ..good.clone()
+        }],
+        vec![Quota {
+            amount: AMOUNT_MAX + 1,
+            ..good.clone()
+        }],
+        vec![Quota {
+            limit: -1,
+            ..good.clone()
+        }],
+        vec![Quota {
+            partition: "a}{b".into(),
+            ..good.clone()
+        }],
+        vec![Quota {
+            meter: Meter::TokenBucket {
+                refill_milli_per_s: 0,
+            },
+            ..good.clone()
+        }],
+        vec![Quota {
+            meter: Meter::SlidingWindow { window_ms: 0 },
+            ..good.clone()
+        }],
         vec![good.clone(), good.clone()],
         vec![good; 65],
     ] {
         let request = request(request_id(store.now_ms()), &quotas);
         let answer = store.ledger().reserve(&request, store.now_ms()).await;
-        assert!(matches!(answer, Err(rateguard_ext_ratelimit::ledger::LedgerError::Invalid(_))), "{quotas:?}");
+        assert!(
+            matches!(
+                answer,
+                Err(rateguard_ext_ratelimit::ledger::LedgerError::Invalid(_))
+            ),
+            "{quotas:?}"
+        );
     }
 }
 

@@ -27,13 +27,22 @@ impl Bucket {
                 limit: quota.limit,
                 rate: i128::from(refill_milli_per_s),
             }),
-            Meter::SlidingWindow { window_ms } => {
-                Self::Log(WindowLog { entries: BTreeMap::new(), window_ms: window_ms as i64 })
-            }
+            Meter::SlidingWindow { window_ms } => Self::Log(WindowLog {
+                entries: BTreeMap::new(),
+                window_ms: window_ms as i64,
+            }),
             Meter::FixedWindow { window } => {
                 let start_ms = check::bounds(window, now_ms).start_ms;
-                let latest = Counts { start_ms, spent: 0, reserved: 0 };
-                Self::Fixed(FixedWindow { window, latest, before: None })
+                let latest = Counts {
+                    start_ms,
+                    spent: 0,
+                    reserved: 0,
+                };
+                Self::Fixed(FixedWindow {
+                    window,
+                    latest,
+                    before: None,
+                })
             }
         }
     }
@@ -112,7 +121,13 @@ impl Bucket {
     }
 
     /// Replaces what was taken by what was used.
-    pub(super) fn settle(&mut self, settlement: &Settlement, amount: &SettledAmount, change: Change, now_ms: i64) {
+    pub(super) fn settle(
+        &mut self,
+        settlement: &Settlement,
+        amount: &SettledAmount,
+        change: Change,
+        now_ms: i64,
+    ) {
         let Change { taken, open, used } = change;
         match self {
             Self::Token(bucket) => bucket.take(used.saturating_sub(taken)),
@@ -123,7 +138,12 @@ impl Bucket {
             Self::Fixed(fixed) => {
                 let window =
                     check::charged_window(fixed.window, amount.window_start_ms, settlement.reserved_at_ms);
-                fixed.settle(window.start_ms, taken, open && check::is_held(&amount.quota), used);
+                fixed.settle(
+                    window.start_ms,
+                    taken,
+                    open && check::is_held(&amount.quota),
+                    used,
+                );
             }
         }
     }
@@ -228,7 +248,10 @@ impl WindowLog {
     }
 
     fn total(&self) -> i64 {
-        self.entries.values().fold(0, |sum: i64, amount| sum.saturating_add(*amount)).min(AMOUNT_MAX)
+        self.entries
+            .values()
+            .fold(0, |sum: i64, amount| sum.saturating_add(*amount))
+            .min(AMOUNT_MAX)
     }
 
     fn push(&mut self, at_ms: i64, id: RequestId, amount: i64) {
@@ -248,7 +271,9 @@ impl WindowLog {
 
     /// Milliseconds until nothing is left in the window.
     fn reset_ms(&self, now_ms: i64) -> i64 {
-        self.entries.last_key_value().map_or(0, |((at, _), _)| at + self.window_ms - now_ms)
+        self.entries
+            .last_key_value()
+            .map_or(0, |((at, _), _)| at + self.window_ms - now_ms)
     }
 
     /// Milliseconds until at least `units` have left the window.
@@ -299,7 +324,11 @@ impl FixedWindow {
     fn roll(&mut self, start_ms: i64) {
         if start_ms > self.latest.start_ms {
             self.before = Some(self.latest);
-            self.latest = Counts { start_ms, spent: 0, reserved: 0 };
+            self.latest = Counts {
+                start_ms,
+                spent: 0,
+                reserved: 0,
+            };
         }
     }
 
@@ -318,7 +347,11 @@ impl FixedWindow {
         self.roll(start_ms);
         let older = self.before.is_none_or(|before| before.start_ms < start_ms);
         if start_ms < self.latest.start_ms && older {
-            self.before = Some(Counts { start_ms, spent: 0, reserved: 0 });
+            self.before = Some(Counts {
+                start_ms,
+                spent: 0,
+                reserved: 0,
+            });
         }
         let counts = match &mut self.before {
             Some(before) if before.start_ms == start_ms => before,

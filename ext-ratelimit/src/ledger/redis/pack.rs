@@ -38,7 +38,8 @@ impl Packer {
 
     pub(super) fn short(&mut self, value: usize) -> &mut Self {
         // Counts and indexes are bounded by the callers, far below 2^16.
-        self.0.extend_from_slice(&u16::try_from(value).unwrap_or(u16::MAX).to_le_bytes());
+        self.0
+            .extend_from_slice(&u16::try_from(value).unwrap_or(u16::MAX).to_le_bytes());
         self
     }
 
@@ -80,7 +81,12 @@ impl<'a> Reader<'a> {
 /// ARGV 2 of `reserve.lua`.
 pub(super) fn reserve_header(kind: Kind, ttl_ms: u32, slot_end_ms: i64, count: usize) -> Vec<u8> {
     let mut packer = Packer::default();
-    packer.byte(kind as u8).number(i64::from(ttl_ms)).number(slot_end_ms).number(check::MEMORY_MS).short(count);
+    packer
+        .byte(kind as u8)
+        .number(i64::from(ttl_ms))
+        .number(slot_end_ms)
+        .number(check::MEMORY_MS)
+        .short(count);
     packer.0
 }
 
@@ -91,26 +97,36 @@ pub(super) fn reserve_quota(quota: &Quota, at_ms: i64) -> Vec<u8> {
         Part::ShadowWhenItFits => 1,
         Part::ShadowAlways => 2,
     };
-    let mut packer = Packer(Vec::with_capacity(64));
-    packer.byte(meter_number(&quota.meter)).byte(part).byte(u8::from(check::is_held(quota)));
+    let mut packer = Packer(Vec::with_capacity(59));
+    packer
+        .byte(meter_number(&quota.meter))
+        .byte(part)
+        .byte(u8::from(check::is_held(quota)));
     packer.number(quota.amount).number(quota.limit);
-    let life_ms = match quota.meter {
+    match quota.meter {
         Meter::TokenBucket { refill_milli_per_s } => {
-            packer.number(refill_milli_per_s as i64).number(0).number(0).number(0);
-            full_after_ms(quota.limit, refill_milli_per_s).saturating_add(SLACK_MS)
+            packer
+                .number(refill_milli_per_s as i64)
+                .number(0)
+                .number(0)
+                .number(0);
+            packer.number(full_after_ms(quota.limit, refill_milli_per_s) + SLACK_MS)
         }
-        Meter::SlidingWindow { window_ms } => {
-            packer.number(window_ms as i64).number(0).number(0).number(0);
-            window_ms as i64 + SLACK_MS
-        }
+        Meter::SlidingWindow { window_ms } => packer
+            .number(window_ms as i64)
+            .number(0)
+            .number(0)
+            .number(0)
+            .number(0),
         Meter::FixedWindow { window } => {
             let [previous, current, next] = check::around(window, at_ms);
-            packer.number(previous.start_ms.max(0)).number(current.start_ms.max(0)).number(next.start_ms);
-            packer.number(next.end_ms);
-            check::MEMORY_MS
+            packer
+                .number(previous.start_ms.max(0))
+                .number(current.start_ms.max(0))
+                .number(next.start_ms);
+            packer.number(next.end_ms).number(check::MEMORY_MS)
         }
     };
-    packer.bytes(life_ms.to_string().as_bytes());
     packer.0
 }
 
@@ -126,7 +142,9 @@ fn full_after_ms(limit: i64, refill_milli_per_s: u64) -> i64 {
 pub(super) enum ReserveReply {
     Decided(Reserved),
     /// The windows that were sent are not of the server's time.
-    OtherTime { now_ms: i64 },
+    OtherTime {
+        now_ms: i64,
+    },
 }
 
 /// `None`: not a reply of that script for these quotas.
@@ -140,9 +158,15 @@ pub(super) fn reserve_reply(reply: &[u8], quotas: &[Quota]) -> Option<ReserveRep
         3 => return Some(ReserveReply::OtherTime { now_ms }),
         _ => return None,
     };
-    let results =
-        quotas.iter().map(|quota| quota_result(&mut reader, quota, now_ms)).collect::<Option<Vec<_>>>()?;
-    reader.0.is_empty().then_some(ReserveReply::Decided(Reserved { admitted, now_ms, results }))
+    let results = quotas
+        .iter()
+        .map(|quota| quota_result(&mut reader, quota, now_ms))
+        .collect::<Option<Vec<_>>>()?;
+    reader.0.is_empty().then_some(ReserveReply::Decided(Reserved {
+        admitted,
+        now_ms,
+        results,
+    }))
 }
 
 fn quota_result(reader: &mut Reader<'_>, quota: &Quota, now_ms: i64) -> Option<QuotaResult> {
@@ -156,7 +180,11 @@ fn quota_result(reader: &mut Reader<'_>, quota: &Quota, now_ms: i64) -> Option<Q
             retry_after_ms: (c >= 0).then_some(c),
             spent: a,
             reserved: 0,
-            window_start_ms: if matches!(quota.meter, Meter::SlidingWindow { .. }) { now_ms } else { 0 },
+            window_start_ms: if matches!(quota.meter, Meter::SlidingWindow { .. }) {
+                now_ms
+            } else {
+                0
+            },
         },
         Meter::FixedWindow { window } => {
             let reset_ms = check::reset_ms(window, c, now_ms);
@@ -180,10 +208,18 @@ fn quota_result(reader: &mut Reader<'_>, quota: &Quota, now_ms: i64) -> Option<Q
 pub(super) fn charges(request: &Reserve, at_ms: i64) -> Vec<u8> {
     let mut packer = Packer(Vec::with_capacity(64 * request.quotas.len()));
     for quota in &request.quotas {
-        packer.bytes(quota.id.as_bytes()).bytes(&quota.version.to_le_bytes());
-        packer.byte(u8::from(check::needs_settling(quota))).byte(u8::from(check::is_held(quota)));
-        packer.byte(quota.partition.len() as u8).bytes(quota.partition.as_bytes());
-        packer.number(quota.amount).number(keep_until_ms(&quota.meter, at_ms));
+        packer
+            .bytes(quota.id.as_bytes())
+            .bytes(&quota.version.to_le_bytes());
+        packer
+            .byte(u8::from(check::needs_settling(quota)))
+            .byte(u8::from(check::is_held(quota)));
+        packer
+            .byte(quota.partition.len() as u8)
+            .bytes(quota.partition.as_bytes());
+        packer
+            .number(quota.amount)
+            .number(keep_until_ms(&quota.meter, at_ms));
     }
     packer.0
 }
@@ -193,7 +229,9 @@ fn keep_until_ms(meter: &Meter, at_ms: i64) -> i64 {
     match meter {
         Meter::FixedWindow { window } => {
             let [_, _, next] = check::around(*window, at_ms);
-            next.end_ms.saturating_add(check::MEMORY_MS).min(check::END_OF_TIME_MS)
+            next.end_ms
+                .saturating_add(check::MEMORY_MS)
+                .min(check::END_OF_TIME_MS)
         }
         Meter::TokenBucket { .. } | Meter::SlidingWindow { .. } => 0,
     }
@@ -266,14 +304,24 @@ pub(super) fn settled_amount(
     bucket: usize,
     log: usize,
 ) {
-    let SettledAmount { quota, window_start_ms, actual } = amount;
+    let SettledAmount {
+        quota,
+        window_start_ms,
+        actual,
+    } = amount;
     let reserved_at_ms = settlement.reserved_at_ms;
-    packer.byte(meter_number(&quota.meter)).byte(u8::from(check::is_held(quota))).short(bucket).short(log);
+    packer
+        .byte(meter_number(&quota.meter))
+        .byte(u8::from(check::is_held(quota)))
+        .short(bucket)
+        .short(log);
     packer.number(quota.amount).number(*actual);
     match quota.meter {
-        Meter::TokenBucket { refill_milli_per_s } => {
-            packer.number(0).number(quota.limit).number(refill_milli_per_s as i64).number(0)
-        }
+        Meter::TokenBucket { refill_milli_per_s } => packer
+            .number(0)
+            .number(quota.limit)
+            .number(refill_milli_per_s as i64)
+            .number(0),
         Meter::SlidingWindow { window_ms } => {
             packer.number(check::entry_ms(*window_start_ms, reserved_at_ms));
             packer.number(window_ms as i64).number(0).number(0)
@@ -282,7 +330,11 @@ pub(super) fn settled_amount(
             let charged = check::charged_window(window, *window_start_ms, reserved_at_ms);
             let end_ms = charged.end_ms.min(check::END_OF_TIME_MS);
             let life_ms = end_ms.saturating_add(check::MEMORY_MS).min(check::END_OF_TIME_MS);
-            packer.number(charged.start_ms).number(end_ms).number(life_ms).number(0)
+            packer
+                .number(charged.start_ms)
+                .number(end_ms)
+                .number(life_ms)
+                .number(0)
         }
     };
 }

@@ -28,7 +28,10 @@ impl Scripts {
             let source = body
                 .replace("-- include: clock.lua", clock)
                 .replace("-- include: meters.lua", include_str!("../../../lua/meters.lua"))
-                .replace("-- include: window_log.lua", include_str!("../../../lua/window_log.lua"));
+                .replace(
+                    "-- include: window_log.lua",
+                    include_str!("../../../lua/window_log.lua"),
+                );
             let sha = redis::Script::new(&source).get_hash().to_owned();
             Script { source, sha }
         };
@@ -49,7 +52,13 @@ mod tests {
     #[test]
     fn every_script_is_whole_and_declares_its_engine() {
         let scripts = Scripts::new();
-        for script in [&scripts.reserve, &scripts.settle, &scripts.renew, &scripts.due, &scripts.expire] {
+        for script in [
+            &scripts.reserve,
+            &scripts.settle,
+            &scripts.renew,
+            &scripts.due,
+            &scripts.expire,
+        ] {
             assert!(script.source.starts_with("#!lua"), "{}", script.source);
             assert!(!script.source.contains("-- include:"), "{}", script.source);
             assert_eq!(script.source.matches("local function now_ms()").count(), 1);
