@@ -3,6 +3,8 @@
 -- Log: a zset whose scores are all 0, so that it is ordered by member: '>I6c16d' = Unix ms, reservation id, amount.
 -- Header, the bucket's state: '<dddd' = total of the log, no entry is older than, newest entry, when both keys
 -- expire (0: not set yet): never before the newest entry has left the window.
+-- Why not one packed string: its copies cost 9 us of CPU at 60 entries but 60 at 1000 and 350 at 10 000; this costs 9
+-- to 11 at any size (measured on Redis 7.0, whole command).
 -- The total stops at TOTAL_MAX; from there it cannot be subtracted from and is counted anew.
 local ENTRY, PAGE, TOTAL_MAX = '>I6c16d', 16, 9007199254740991
 
