@@ -29,6 +29,7 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 const NODE_ID_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 1_024;
 const KEY_USES_MAX: usize = 1_000;
+const ONE_PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a poll is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -305,8 +306,13 @@ fn head(state: &AppState, poll: &Poll, position: Position, full: bool) -> Bytes 
 
 fn protobuf(head: Bytes, rest: Bytes) -> Response {
     let length = head.len() + rest.len();
-    let parts = stream::iter([Ok::<_, Infallible>(head), Ok(rest)]);
-    let mut response = Response::new(Body::from_stream(parts));
+    // Small answers leave in one piece; large ones are not copied, since every client may want one at the same time.
+    let body = if length <= ONE_PIECE_BYTES_MAX {
+        Body::from([head, rest].concat())
+    } else {
+        Body::from_stream(stream::iter([Ok::<_, Infallible>(head), Ok(rest)]))
+    };
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
