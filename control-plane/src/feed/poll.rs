@@ -176,8 +176,10 @@ fn accept(state: &AppState, caller: Caller, request: PollRequest) -> Result<Poll
 
 /// The longest start of a text that fits and ends between two characters.
 fn cut(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max))
-        .unwrap_or_default()
+    let end = (0..=bytes_max.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// A nonce is the answer's version and randomness. One that we did not make refuses nothing in particular.

@@ -79,7 +79,7 @@ pub fn compile(rows: Rows, keyring: &Keyring, now: DateTime<Utc>) -> Compiled {
         compiled.changes.push(change);
     }
     for row in keys {
-        compiled.add("api_key", row.id, key(row, now));
+        compiled.add("api_key", row.id, key(&row, now));
     }
     for row in rules {
         compiled.add("rule", row.id, rule(row));
@@ -120,10 +120,10 @@ impl Unreadable {
     }
 }
 
-fn unreadable(column: &'static str, reason: impl ToString) -> Unreadable {
+fn unreadable(column: &'static str, reason: impl Into<String>) -> Unreadable {
     Unreadable {
         column,
-        reason: reason.to_string(),
+        reason: reason.into(),
     }
 }
 
@@ -193,7 +193,7 @@ fn workspace(row: row::Workspace) -> Result<Change, Unreadable> {
 fn api(row: row::Api, keyring: &Keyring) -> (Change, Vec<Unreadable>) {
     let mut problems = Vec::new();
     let base_url = keep(
-        BaseUrl::parse(&row.base_url).map_err(|error| unreadable("base_url", error)),
+        BaseUrl::parse(&row.base_url).map_err(|error| unreadable("base_url", error.to_string())),
         &mut problems,
     );
     let auth = keep(upstream_auth(&row, keyring), &mut problems);
@@ -248,7 +248,7 @@ fn upstream_auth(row: &row::Api, keyring: &Keyring) -> Result<v1::UpstreamAuth, 
         };
         keyring
             .open(row.workspace_id, row.id, &Sealed { text, key_id })
-            .map_err(|error| unreadable("credential", error))
+            .map_err(|error| unreadable("credential", error.to_string()))
     };
     let kind = match name("auth_type", &row.auth_type)? {
         AuthType::None => Kind::None(true),
@@ -271,7 +271,7 @@ fn cost_model_of(json: &str) -> Result<v1::CostModel, Unreadable> {
     let model = serde_json::from_str(json).and_then(cost_model::from_json);
     model
         .map(v1::CostModel::from)
-        .map_err(|error| unreadable("cost_model", error))
+        .map_err(|error| unreadable("cost_model", error.to_string()))
 }
 
 fn usage_format_of(format: UsageFormat) -> v1::UsageFormat {
@@ -288,7 +288,7 @@ fn usage_format_of(format: UsageFormat) -> v1::UsageFormat {
 }
 
 /// Deleted keys leave; revoked ones leave after [`REVOKED_KEPT`].
-fn key(row: row::Key, now: DateTime<Utc>) -> Result<Change, Unreadable> {
+fn key(row: &row::Key, now: DateTime<Utc>) -> Result<Change, Unreadable> {
     let is_gone = row.deleted_at.is_some() || row.revoked_at.is_some_and(|at| at + REVOKED_KEPT < now);
     let change = |body| Change {
         resource_type: ResourceType::Key,
@@ -306,7 +306,7 @@ fn key(row: row::Key, now: DateTime<Utc>) -> Result<Change, Unreadable> {
         (None, true) => v1::KeyState::Active,
     };
     let tags: BTreeMap<String, String> =
-        serde_json::from_str(&row.tags).map_err(|error| unreadable("tags", error))?;
+        serde_json::from_str(&row.tags).map_err(|error| unreadable("tags", error.to_string()))?;
     let not_after = row
         .secret_not_after
         .iter()
@@ -356,7 +356,7 @@ fn rule(row: row::Rule) -> Result<Change, Unreadable> {
 
 fn rule_message(row: row::Rule) -> Result<v1::Rule, Unreadable> {
     let scopes = serde_json::from_str(&row.scopes).and_then(scopes::from_json);
-    let scopes = scopes.map_err(|error| unreadable("scopes", error))?;
+    let scopes = scopes.map_err(|error| unreadable("scopes", error.to_string()))?;
     let mode = match name("mode", &row.mode)? {
         Mode::Enforce => v1::Mode::Enforce,
         Mode::Shadow => v1::Mode::Shadow,

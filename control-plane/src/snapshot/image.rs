@@ -9,7 +9,7 @@ use super::row::Position;
 use crate::ssrf::BaseUrl;
 use prost::Message as _;
 use rateguard_wire::v1::{PollResponse, Removal, ResourceType};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ pub struct Image {
     live: BTreeMap<Id, Entry>,
     gone: HashMap<Id, Tombstone>,
     /// Every id of `live` and `gone` once, by the version of its last change.
-    log: BTreeMap<(i64, Id), ()>,
+    log: BTreeSet<(i64, Id)>,
     tokens: HashMap<[u8; 32], Token>,
 }
 
@@ -71,7 +71,7 @@ impl Image {
             clusters_version: position.version,
             live: BTreeMap::new(),
             gone: HashMap::new(),
-            log: BTreeMap::new(),
+            log: BTreeSet::new(),
             tokens: HashMap::new(),
         }
     }
@@ -118,7 +118,7 @@ impl Image {
             version.saturating_add(1),
             (ResourceType::Unspecified, Uuid::nil()),
         );
-        for ((_, id), ()) in self.log.range((Bound::Included(after), Bound::Unbounded)) {
+        for (_, id) in self.log.range((Bound::Included(after), Bound::Unbounded)) {
             if let Some(entry) = self.live.get(id) {
                 if audience.sees(id.0, entry.workspace_id) {
                     fragments.push(&entry.fragment);
@@ -180,7 +180,7 @@ impl Image {
                 },
             );
         }
-        self.log.insert((version, id), ());
+        self.log.insert((version, id));
         self.live.insert(id, entry);
     }
 
@@ -190,7 +190,7 @@ impl Image {
         if id.0 == ResourceType::Api {
             self.clusters_version = self.clusters_version.max(version);
         }
-        self.log.insert((version, id), ());
+        self.log.insert((version, id));
         self.gone.insert(
             id,
             Tombstone {

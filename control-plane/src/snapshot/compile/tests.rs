@@ -214,7 +214,7 @@ fn an_api_that_cannot_be_read_is_inactive_and_never_goes_without_its_credential(
         ("credential", |api| api.credential = Some("x".into())),
         ("credential", |api| api.credential = None),
         ("credential", |api| {
-            api.credential_key_id = Some("00000000".into())
+            api.credential_key_id = Some("00000000".into());
         }),
         ("auth_header_name", |api| api.auth_header_name = None),
         ("base_url", |api| api.base_url = "https://user@x".into()),
