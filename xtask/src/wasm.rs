@@ -17,8 +17,14 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const PACKAGE: &str = "rateguard-filter-wasm";
 const RUSTUP_WAIT: Duration = Duration::from_secs(20);
 const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
-const SYSTEM_LINKERS: [&str; 6] =
-    ["wasm-ld", "wasm-ld-21", "wasm-ld-20", "wasm-ld-19", "wasm-ld-18", "rust-lld"];
+const SYSTEM_LINKERS: [&str; 6] = [
+    "wasm-ld",
+    "wasm-ld-21",
+    "wasm-ld-20",
+    "wasm-ld-19",
+    "wasm-ld-18",
+    "rust-lld",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -107,7 +113,10 @@ fn rustup_adds_target() -> bool {
 fn find_linker() -> Option<PathBuf> {
     let bundled = sysroot(&rustc()).and_then(|root| {
         let hosts = std::fs::read_dir(root.join("lib/rustlib")).ok()?;
-        hosts.flatten().map(|host| host.path().join("bin/rust-lld")).find(|path| path.is_file())
+        hosts
+            .flatten()
+            .map(|host| host.path().join("bin/rust-lld"))
+            .find(|path| path.is_file())
     });
     bundled.or_else(|| {
         let path = variable("PATH")?;
@@ -121,7 +130,17 @@ fn find_linker() -> Option<PathBuf> {
 fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow::Result<()> {
     let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--locked", "--profile", "wasm", "--target", TARGET, "--package", PACKAGE])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "wasm",
+            "--target",
+            TARGET,
+            "--package",
+            PACKAGE,
+        ])
         .arg("--target-dir")
         .arg(target_dir)
         .current_dir(workspace_root())
@@ -131,7 +150,11 @@ fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow:
         .env_remove("RUSTC_WRAPPER")
         // Standard output is for the path alone.
         .stdout(Stdio::null());
-    if let Some(features) = options.features.as_deref().filter(|features| !features.is_empty()) {
+    if let Some(features) = options
+        .features
+        .as_deref()
+        .filter(|features| !features.is_empty())
+    {
         cargo.args(["--features", features]);
     }
     if let Toolchain::System { linker } = toolchain {
@@ -184,7 +207,10 @@ fn sysroot(rustc: &OsString) -> Option<PathBuf> {
 
 fn answer(program: &OsString, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn rustc() -> OsString {
@@ -196,5 +222,7 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 fn workspace_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
 }

@@ -63,16 +63,23 @@ pub enum InvalidConfig {
     #[error("the plugin configuration is not the JSON expected: {0}")]
     Json(String),
     #[error("{field} {reason}")]
-    Field { field: &'static str, reason: &'static str },
+    Field {
+        field: &'static str,
+        reason: &'static str,
+    },
 }
 
 impl Config {
     /// Reads and checks everything before any of it is used.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidConfig> {
-        let config: Self = serde_json::from_slice(json).map_err(|error| InvalidConfig::Json(error.to_string()))?;
+        let config: Self =
+            serde_json::from_slice(json).map_err(|error| InvalidConfig::Json(error.to_string()))?;
         let field = |field, reason| Err(InvalidConfig::Field { field, reason });
         if !is_token(&config.token) {
-            return field("token", "is not a data-plane token (rgdp_ and 43 base64url characters)");
+            return field(
+                "token",
+                "is not a data-plane token (rgdp_ and 43 base64url characters)",
+            );
         }
         if config.limits_cluster.is_empty() {
             return field("limitsCluster", "is empty");
@@ -92,7 +99,12 @@ impl Config {
         if config.response_hold_max_bytes > config.listener_buffer_bytes {
             return field("responseHoldMaxBytes", "is over listenerBufferBytes");
         }
-        if config.bypass.path_prefixes.iter().any(|prefix| !prefix.starts_with('/')) {
+        if config
+            .bypass
+            .path_prefixes
+            .iter()
+            .any(|prefix| !prefix.starts_with('/'))
+        {
             return field("bypass.pathPrefixes", "has an entry that does not start with /");
         }
         Ok(config)
@@ -100,21 +112,35 @@ impl Config {
 
     /// Whether the operator exempted this request.
     pub fn bypasses(&self, host: &[u8], path: &[u8]) -> bool {
-        self.bypass.hosts.iter().any(|exempt| exempt.as_bytes().eq_ignore_ascii_case(without_port(host)))
-            || self.bypass.path_prefixes.iter().any(|prefix| path.starts_with(prefix.as_bytes()))
+        self.bypass
+            .hosts
+            .iter()
+            .any(|exempt| exempt.as_bytes().eq_ignore_ascii_case(without_port(host)))
+            || self
+                .bypass
+                .path_prefixes
+                .iter()
+                .any(|prefix| path.starts_with(prefix.as_bytes()))
     }
 }
 
 fn is_token(token: &str) -> bool {
     token.strip_prefix("rgdp_").is_some_and(|rest| {
-        rest.len() == 43 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        rest.len() == 43
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     })
 }
 
 /// `host:8080` → `host`, `[::1]:8080` → `[::1]`.
 pub fn without_port(authority: &[u8]) -> &[u8] {
     match authority.iter().rposition(|byte| *byte == b':') {
-        Some(at) if authority.get(at + 1..).is_some_and(|port| port.iter().all(u8::is_ascii_digit)) => {
+        Some(at)
+            if authority
+                .get(at + 1..)
+                .is_some_and(|port| port.iter().all(u8::is_ascii_digit)) =>
+        {
             authority.get(..at).unwrap_or(authority)
         }
         _ => authority,
@@ -124,7 +150,9 @@ pub fn without_port(authority: &[u8]) -> &[u8] {
 /// Without the token.
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -177,13 +205,25 @@ mod tests {
     #[test]
     fn wrong_ones_are_refused() {
         for rest in [
-            r#","unknown":1"#, r#","reserveTimeoutMs":0"#, r#","reserveTimeoutMs":"x""#, r#","pollWaitMs":25001"#,
-            r#","mode":"proxy""#, r#","limitsCluster":"""#, r#","bypass":{"pathPrefixes":["x"]}"#,
+            r#","unknown":1"#,
+            r#","reserveTimeoutMs":0"#,
+            r#","reserveTimeoutMs":"x""#,
+            r#","pollWaitMs":25001"#,
+            r#","mode":"proxy""#,
+            r#","limitsCluster":"""#,
+            r#","bypass":{"pathPrefixes":["x"]}"#,
             r#","requestBodyMaxBytes":99999999"#,
         ] {
             assert!(parse(rest).is_err(), "{rest}");
         }
-        for json in ["", "{}", "[]", "{\"token\":1}", "{\"token\":\"rgdp_short\"}", "{\"token\":\"sk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}"] {
+        for json in [
+            "",
+            "{}",
+            "[]",
+            "{\"token\":1}",
+            "{\"token\":\"rgdp_short\"}",
+            "{\"token\":\"sk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
+        ] {
             assert!(Config::parse(json.as_bytes()).is_err(), "{json}");
         }
     }
@@ -195,7 +235,8 @@ mod tests {
 
     #[test]
     fn bypass_by_host_and_prefix() {
-        let config = parse(r#","bypass":{"hosts":["Docs.example.com"],"pathPrefixes":["/status"]}"#).expect("valid");
+        let config =
+            parse(r#","bypass":{"hosts":["Docs.example.com"],"pathPrefixes":["/status"]}"#).expect("valid");
         assert!(config.bypasses(b"docs.example.com:8443", b"/x"));
         assert!(config.bypasses(b"api", b"/status/1"));
         assert!(!config.bypasses(b"api", b"/x/status"));

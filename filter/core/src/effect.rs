@@ -44,18 +44,29 @@ pub enum Effect {
     /// Answers instead of the upstream.
     Reply(Box<Reply>),
     /// An open reservation: to be renewed while its answer is outstanding.
-    Opened { id: RequestId, workspace_id: WorkspaceId },
+    Opened {
+        id: RequestId,
+        workspace_id: WorkspaceId,
+    },
     /// It needs no more renewal.
-    Closed { id: RequestId },
+    Closed {
+        id: RequestId,
+    },
     Settle(Box<Settlement>),
     /// Everything goes back: nothing reached the upstream.
     Release(Box<Settlement>),
     Record(Box<RequestEvent>),
     KeyUsed(KeyId),
     /// What the ledger last said about a quota whose failure mode is BOUNDED_OPEN.
-    Seen { quota: Box<Quota>, remaining: i64, live_workers: u32 },
+    Seen {
+        quota: Box<Quota>,
+        remaining: i64,
+        live_workers: u32,
+    },
     /// An admission drew on what this worker may still admit by itself.
-    DrewShare { quota: Box<Quota> },
+    DrewShare {
+        quota: Box<Quota>,
+    },
     Count(Metric),
     Warn(Warning),
 }

@@ -46,7 +46,9 @@ impl Estimate {
         let (pricing, assumed_output) = match (&api.cost_model, facts) {
             (None, _) => (Pricing::Free, DEFAULT_OUTPUT_TOKENS),
             (Some(CostModel::PerRequest { cost }), _) => (Pricing::Flat(*cost), DEFAULT_OUTPUT_TOKENS),
-            (Some(CostModel::PerToken(pricing)), Some(_)) => match pricing.prices_of(model.unwrap_or_default()) {
+            (Some(CostModel::PerToken(pricing)), Some(_)) => match pricing
+                .prices_of(model.unwrap_or_default())
+            {
                 Some((prices, assumed)) => (Pricing::Tokens(Box::new(*prices)), assumed),
                 None if unpriced == UnpricedModelPolicy::Allow => (Pricing::Unpriced, DEFAULT_OUTPUT_TOKENS),
                 None => return Err(NotPriced),
@@ -56,7 +58,9 @@ impl Estimate {
                 (Pricing::Tokens(Box::new(prices)), DEFAULT_OUTPUT_TOKENS)
             }
         };
-        let usage = facts.map_or_else(TokenUsage::default, |facts| guess(facts, body_bytes, assumed_output));
+        let usage = facts.map_or_else(TokenUsage::default, |facts| {
+            guess(facts, body_bytes, assumed_output)
+        });
         let cost = pricing.cost(&usage);
         Ok(Self { usage, cost, pricing })
     }

@@ -125,7 +125,11 @@ pub struct Admission {
 
 impl Admission {
     fn view(&self) -> View<'_> {
-        View { quotas: &self.quotas, labels: &self.labels, results: &self.results }
+        View {
+            quotas: &self.quotas,
+            labels: &self.labels,
+            results: &self.results,
+        }
     }
 }
 
@@ -157,7 +161,10 @@ enum Answer {
     /// Kept back whole, so that its headers can tell the cost.
     Held(HeaderBlock),
     /// Passes at once.
-    Passing { is_stream: bool, hider: Option<UsageChunkHider> },
+    Passing {
+        is_stream: bool,
+        hider: Option<UsageChunkHider>,
+    },
 }
 
 #[derive(Debug)]
@@ -219,32 +226,62 @@ impl Exchange {
     /// What an event makes of an exchange.
     pub fn step(self, event: Event<'_>, world: World<'_>, now: Now) -> (Self, Effects) {
         match (self, event) {
-            (Self::Opened, Event::RequestHeaders { headers, end_of_stream, id, peer }) => {
-                request::headers(headers, end_of_stream, id, peer, world, now)
-            }
-            (Self::ReadingRequest(state), Event::RequestBody { size, body, end_of_stream }) => {
-                request::body(state, size, body, end_of_stream, world, now)
-            }
+            (
+                Self::Opened,
+                Event::RequestHeaders {
+                    headers,
+                    end_of_stream,
+                    id,
+                    peer,
+                },
+            ) => request::headers(headers, end_of_stream, id, peer, world, now),
+            (
+                Self::ReadingRequest(state),
+                Event::RequestBody {
+                    size,
+                    body,
+                    end_of_stream,
+                },
+            ) => request::body(state, size, body, end_of_stream, world, now),
             // While the decision is pending nothing may pass: `Continue` here would forward the request.
             (state @ Self::Reserving(_), Event::RequestBody { .. }) => paused(state),
             (Self::Reserving(state), Event::ReserveAnswered(reserved)) => {
                 request::answered(state, reserved, world, now)
             }
-            (Self::Reserving(state), Event::ReserveFailed { shares }) => request::failed(state, shares, world, now),
+            (Self::Reserving(state), Event::ReserveFailed { shares }) => {
+                request::failed(state, shares, world, now)
+            }
             (Self::Forwarding(mut state), Event::RequestBody { size, .. }) => {
                 state.call.request_bytes = state.call.request_bytes.saturating_add(size as u64);
                 (Self::Forwarding(state), Effects::default())
             }
-            (Self::Forwarding(state), Event::ResponseHeaders { headers, end_of_stream, details }) => {
-                response::headers(state, headers, end_of_stream, details, world, now)
+            (
+                Self::Forwarding(state),
+                Event::ResponseHeaders {
+                    headers,
+                    end_of_stream,
+                    details,
+                },
+            ) => response::headers(state, headers, end_of_stream, details, world, now),
+            (
+                state,
+                Event::ResponseHeaders {
+                    headers,
+                    end_of_stream,
+                    details: Some(details),
+                },
+            ) => response::early(state, &headers, end_of_stream, details, world),
+            (
+                Self::ReadingResponse(state),
+                Event::ResponseBody {
+                    size,
+                    body,
+                    end_of_stream,
+                },
+            ) => response::body(state, size, body, end_of_stream, now),
+            (Self::ReadingResponse(state), Event::ResponseTrailers { body }) => {
+                response::trailers(state, body, now)
             }
-            (state, Event::ResponseHeaders { headers, end_of_stream, details: Some(details) }) => {
-                response::early(state, &headers, end_of_stream, details, world)
-            }
-            (Self::ReadingResponse(state), Event::ResponseBody { size, body, end_of_stream }) => {
-                response::body(state, size, body, end_of_stream, now)
-            }
-            (Self::ReadingResponse(state), Event::ResponseTrailers { body }) => response::trailers(state, body, now),
             (Self::Done(mut state), Event::ResponseBody { .. }) => {
                 let effects = replace_body(&mut state.replacement);
                 (Self::Done(state), effects)
@@ -289,7 +326,10 @@ impl Exchange {
 
     /// Whether request bytes may still not pass.
     fn holds_request(&self) -> bool {
-        matches!(self, Self::Opened | Self::ReadingRequest(_) | Self::Reserving(_) | Self::Rejected(_))
+        matches!(
+            self,
+            Self::Opened | Self::ReadingRequest(_) | Self::Reserving(_) | Self::Rejected(_)
+        )
     }
 
     /// Events that change nothing here. Late answers and our own replies on their way out are normal.
@@ -302,7 +342,9 @@ impl Exchange {
                 }
                 true
             }
-            Event::ResponseHeaders { .. } | Event::ResponseBody { .. } | Event::ResponseTrailers { .. } => true,
+            Event::ResponseHeaders { .. } | Event::ResponseBody { .. } | Event::ResponseTrailers { .. } => {
+                true
+            }
             Event::ReserveAnswered(_) | Event::ReserveFailed { .. } => !matches!(self, Self::Opened),
             Event::RequestHeaders { .. } => {
                 effects.flow = Flow::Pause;
@@ -319,10 +361,23 @@ impl Exchange {
 }
 
 fn paused(state: Exchange) -> (Exchange, Effects) {
-    (state, Effects { flow: Flow::Pause, list: Vec::new() })
+    (
+        state,
+        Effects {
+            flow: Flow::Pause,
+            list: Vec::new(),
+        },
+    )
 }
 
 fn replace_body(replacement: &mut Option<Vec<u8>>) -> Effects {
-    let list = replacement.take().map(Effect::SetResponseBody).into_iter().collect();
-    Effects { flow: Flow::Continue, list }
+    let list = replacement
+        .take()
+        .map(Effect::SetResponseBody)
+        .into_iter()
+        .collect();
+    Effects {
+        flow: Flow::Continue,
+        list,
+    }
 }

@@ -25,7 +25,10 @@ struct Share {
 impl Shares {
     /// The ledger spoke: whatever was drawn before is settled or on its way to be.
     pub fn saw(&mut self, quota: &Quota, remaining: i64, live_workers: u32) {
-        let share = Share { amount: remaining.max(0) / i64::from(live_workers.max(1)), drawn: 0 };
+        let share = Share {
+            amount: remaining.max(0) / i64::from(live_workers.max(1)),
+            drawn: 0,
+        };
         let key = key(quota);
         if self.buckets.len() < SHARES_MAX || self.buckets.contains_key(&key) {
             self.buckets.insert(key, share);
@@ -37,12 +40,19 @@ impl Shares {
         if self.buckets.len() >= SHARES_MAX && !self.buckets.contains_key(&key) {
             return;
         }
-        let share = self.buckets.entry(key).or_insert_with(|| Share::never_seen(quota));
+        let share = self
+            .buckets
+            .entry(key)
+            .or_insert_with(|| Share::never_seen(quota));
         share.drawn = share.drawn.saturating_add(quota.amount);
     }
 
     fn left(&self, quota: &Quota) -> i64 {
-        let share = self.buckets.get(&key(quota)).copied().unwrap_or_else(|| Share::never_seen(quota));
+        let share = self
+            .buckets
+            .get(&key(quota))
+            .copied()
+            .unwrap_or_else(|| Share::never_seen(quota));
         share.amount.saturating_sub(share.drawn)
     }
 }
@@ -50,7 +60,10 @@ impl Shares {
 impl Share {
     /// A thousandth of the limit.
     fn never_seen(quota: &Quota) -> Self {
-        Self { amount: quota.limit / 1_000, drawn: 0 }
+        Self {
+            amount: quota.limit / 1_000,
+            drawn: 0,
+        }
     }
 }
 
@@ -73,7 +86,11 @@ pub enum Fallback {
 pub fn decide(quotas: &[Quota], shares: &Shares) -> Fallback {
     let mut drawn = Vec::new();
     let mut exhausted = None;
-    for (index, quota) in quotas.iter().enumerate().filter(|(_, quota)| quota.mode == Mode::Enforce) {
+    for (index, quota) in quotas
+        .iter()
+        .enumerate()
+        .filter(|(_, quota)| quota.mode == Mode::Enforce)
+    {
         match quota.failure_mode {
             FailureMode::FailOpen => {}
             FailureMode::FailClosed => return Fallback::Closed,
@@ -81,7 +98,9 @@ pub fn decide(quotas: &[Quota], shares: &Shares) -> Fallback {
                 if quota.amount > shares.left(quota) {
                     exhausted = exhausted.or(Some(index));
                 } else {
-                    drawn.push(Effect::DrewShare { quota: Box::new(quota.clone()) });
+                    drawn.push(Effect::DrewShare {
+                        quota: Box::new(quota.clone()),
+                    });
                 }
             }
         }
@@ -102,7 +121,9 @@ mod tests {
             kind: QuotaKind::Budget,
             unit: Unit::NanoUsd,
             limit,
-            meter: Meter::FixedWindow { window: Window::Total },
+            meter: Meter::FixedWindow {
+                window: Window::Total,
+            },
             mode: Mode::Enforce,
             failure_mode,
             partition: "w".to_owned(),
@@ -113,8 +134,14 @@ mod tests {
     #[test]
     fn dp_16_open_admits_and_closed_refuses() {
         let shares = Shares::default();
-        assert_eq!(decide(&[budget(10, 10, FailureMode::FailOpen)], &shares), Fallback::Admit(vec![]));
-        assert_eq!(decide(&[budget(10, 10, FailureMode::FailClosed)], &shares), Fallback::Closed);
+        assert_eq!(
+            decide(&[budget(10, 10, FailureMode::FailOpen)], &shares),
+            Fallback::Admit(vec![])
+        );
+        assert_eq!(
+            decide(&[budget(10, 10, FailureMode::FailClosed)], &shares),
+            Fallback::Closed
+        );
         let mut shadow = budget(10, 10, FailureMode::FailClosed);
         shadow.mode = Mode::Shadow;
         assert_eq!(decide(&[shadow], &shares), Fallback::Admit(vec![]));
@@ -126,19 +153,33 @@ mod tests {
         let quota = budget(1_000_000, 30, FailureMode::BoundedOpen);
         shares.saw(&quota, 200, 2);
         for _ in 0..3 {
-            assert!(matches!(decide(std::slice::from_ref(&quota), &shares), Fallback::Admit(drawn) if drawn.len() == 1));
+            assert!(
+                matches!(decide(std::slice::from_ref(&quota), &shares), Fallback::Admit(drawn) if drawn.len() == 1)
+            );
             shares.drew(&quota);
         }
-        assert_eq!(decide(std::slice::from_ref(&quota), &shares), Fallback::Exhausted(0));
+        assert_eq!(
+            decide(std::slice::from_ref(&quota), &shares),
+            Fallback::Exhausted(0)
+        );
         shares.saw(&quota, 60, 1);
-        assert!(matches!(decide(std::slice::from_ref(&quota), &shares), Fallback::Admit(_)));
+        assert!(matches!(
+            decide(std::slice::from_ref(&quota), &shares),
+            Fallback::Admit(_)
+        ));
     }
 
     #[test]
     fn a_budget_never_seen_admits_a_thousandth_of_its_limit() {
         let shares = Shares::default();
-        assert!(matches!(decide(&[budget(100_000, 100, FailureMode::BoundedOpen)], &shares), Fallback::Admit(_)));
-        assert_eq!(decide(&[budget(100_000, 101, FailureMode::BoundedOpen)], &shares), Fallback::Exhausted(0));
+        assert!(matches!(
+            decide(&[budget(100_000, 100, FailureMode::BoundedOpen)], &shares),
+            Fallback::Admit(_)
+        ));
+        assert_eq!(
+            decide(&[budget(100_000, 101, FailureMode::BoundedOpen)], &shares),
+            Fallback::Exhausted(0)
+        );
     }
 
     #[test]

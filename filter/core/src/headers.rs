@@ -20,7 +20,10 @@ impl HeaderBlock {
 
     /// Builds a block; the order of `headers` is kept.
     pub fn build(headers: &[(&[u8], &[u8])]) -> Self {
-        let size: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
+        let size: usize = headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 10)
+            .sum();
         let mut bytes = Vec::with_capacity(4 + size);
         bytes.extend_from_slice(&length(headers.len()));
         for (name, value) in headers {
@@ -43,13 +46,18 @@ impl HeaderBlock {
         };
         match rest.split_at_checked(count.saturating_mul(8)) {
             Some((lengths, data)) => Headers { lengths, data },
-            None => Headers { lengths: &[], data: &[] },
+            None => Headers {
+                lengths: &[],
+                data: &[],
+            },
         }
     }
 
     /// The first value of a header, by its lower-case name.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+        self.iter()
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value)
     }
 }
 
@@ -60,14 +68,18 @@ fn length(length: usize) -> [u8; 4] {
 /// Names only: values may be secrets.
 impl fmt::Debug for HeaderBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
+        f.debug_list()
+            .entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name)))
+            .finish()
     }
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for HeaderBlock {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(headers: I) -> Self {
-        let headers: Vec<(&[u8], &[u8])> =
-            headers.into_iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let headers: Vec<(&[u8], &[u8])> = headers
+            .into_iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
         Self::build(&headers)
     }
 }
@@ -86,7 +98,9 @@ impl<'a> Iterator for Headers<'a> {
         let (name_length, lengths) = self.lengths.split_first_chunk::<4>()?;
         let (value_length, lengths) = lengths.split_first_chunk::<4>()?;
         self.lengths = lengths;
-        let (name, data) = self.data.split_at_checked(u32::from_le_bytes(*name_length) as usize)?;
+        let (name, data) = self
+            .data
+            .split_at_checked(u32::from_le_bytes(*name_length) as usize)?;
         let data = data.get(1..)?;
         let (value, data) = data.split_at_checked(u32::from_le_bytes(*value_length) as usize)?;
         self.data = data.get(1..)?;
@@ -101,7 +115,14 @@ mod tests {
 
     #[test]
     fn what_was_built_is_read_back() {
-        let block: HeaderBlock = [(":path", "/"), ("x-empty", ""), ("x-twice", "1"), ("x-twice", "2")].into_iter().collect();
+        let block: HeaderBlock = [
+            (":path", "/"),
+            ("x-empty", ""),
+            ("x-twice", "1"),
+            ("x-twice", "2"),
+        ]
+        .into_iter()
+        .collect();
         let read: Vec<_> = block.iter().collect();
         assert_eq!(read.len(), 4);
         assert_eq!(block.get(b"x-twice"), Some(&b"1"[..]));

@@ -8,8 +8,13 @@ use rateguard_model::resource::{Key, KeyState};
 use std::rc::Rc;
 
 /// Headers that may hold a key, ours first. Their values are credentials, whoever they are for.
-pub const CREDENTIAL_HEADERS: [&[u8]; 5] =
-    [b"x-rateguard-key", b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"];
+pub const CREDENTIAL_HEADERS: [&[u8]; 5] = [
+    b"x-rateguard-key",
+    b"authorization",
+    b"x-api-key",
+    b"api-key",
+    b"x-goog-api-key",
+];
 
 /// Why nobody was identified. What the client hears does not tell these apart, expiry aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +51,9 @@ pub fn candidate<'a>(headers: &'a HeaderBlock, query: &'a [u8]) -> Result<&'a [u
         }
     };
     for (name, value) in headers.iter() {
-        let Some(index) = credential_index(name) else { continue };
+        let Some(index) = credential_index(name) else {
+            continue;
+        };
         if let Some(count) = seen.get_mut(index) {
             *count = count.saturating_add(1);
         }
@@ -61,7 +68,11 @@ pub fn candidate<'a>(headers: &'a HeaderBlock, query: &'a [u8]) -> Result<&'a [u
             take(candidate)?;
         }
     }
-    if seen.iter().zip(with_candidate).any(|(count, candidate)| candidate && *count > 1) {
+    if seen
+        .iter()
+        .zip(with_candidate)
+        .any(|(count, candidate)| candidate && *count > 1)
+    {
         return Err(NotIdentified::Ambiguous);
     }
     for candidate in path::query_candidates(query) {
@@ -74,14 +85,20 @@ pub fn candidate<'a>(headers: &'a HeaderBlock, query: &'a [u8]) -> Result<&'a [u
 #[inline]
 pub fn credential_index(name: &[u8]) -> Option<usize> {
     match name.len() {
-        7 | 9 | 13 | 14 | 15 => CREDENTIAL_HEADERS.iter().position(|credential| *credential == name),
+        7 | 9 | 13 | 14 | 15 => CREDENTIAL_HEADERS
+            .iter()
+            .position(|credential| *credential == name),
         _ => None,
     }
 }
 
 /// The candidate in a credential header's value, if there is one.
 pub fn header_candidate<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
-    let value = if name == b"authorization" { bearer(value)? } else { value.trim_ascii() };
+    let value = if name == b"authorization" {
+        bearer(value)?
+    } else {
+        value.trim_ascii()
+    };
     value.starts_with(ApiKey::PREFIX).then_some(value)
 }
 
@@ -96,9 +113,15 @@ pub fn find(candidate: &[u8], snapshot: &Snapshot) -> Result<Found, NotIdentifie
     let key = ApiKey::parse(candidate).map_err(|_| NotIdentified::Malformed)?;
     let digest = key.digest();
     let record = snapshot.key_by_digest(&digest).ok_or(NotIdentified::Unknown)?;
-    let not_after_ms =
-        record.secrets.iter().find(|secret| secret.digest == digest).and_then(|secret| secret.not_after_ms);
-    Ok(Found { key: Rc::clone(record), not_after_ms })
+    let not_after_ms = record
+        .secrets
+        .iter()
+        .find(|secret| secret.digest == digest)
+        .and_then(|secret| secret.not_after_ms);
+    Ok(Found {
+        key: Rc::clone(record),
+        not_after_ms,
+    })
 }
 
 /// A key's record and when the secret that was used ends.
@@ -116,7 +139,11 @@ impl Found {
             KeyState::Suspended => Err(Unusable::Suspended),
             KeyState::Active => {
                 let over = |end: Option<i64>| end.is_some_and(|end| now_ms >= end);
-                if over(self.key.expires_at_ms) || over(self.not_after_ms) { Err(Unusable::Expired) } else { Ok(()) }
+                if over(self.key.expires_at_ms) || over(self.not_after_ms) {
+                    Err(Unusable::Expired)
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -143,15 +170,33 @@ mod tests {
             ("api-key", A.to_owned()),
             ("x-goog-api-key", A.to_owned()),
         ] {
-            assert_eq!(candidate(&headers(&[(name, &value)]), b""), Ok(A.as_bytes()), "{name}");
+            assert_eq!(
+                candidate(&headers(&[(name, &value)]), b""),
+                Ok(A.as_bytes()),
+                "{name}"
+            );
         }
-        assert_eq!(candidate(&headers(&[]), format!("?alt=sse&key={A}").as_bytes()), Ok(A.as_bytes()));
+        assert_eq!(
+            candidate(&headers(&[]), format!("?alt=sse&key={A}").as_bytes()),
+            Ok(A.as_bytes())
+        );
     }
 
     #[test]
     fn au_01_other_credentials_are_no_candidates() {
-        for value in ["", "Bearer", "Bearer ", "Basic cmdfeA==", "Bearer sk-123", "\u{ff}"] {
-            assert_eq!(candidate(&headers(&[("authorization", value)]), b"?key=AIza"), Err(NotIdentified::Missing), "{value:?}");
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic cmdfeA==",
+            "Bearer sk-123",
+            "\u{ff}",
+        ] {
+            assert_eq!(
+                candidate(&headers(&[("authorization", value)]), b"?key=AIza"),
+                Err(NotIdentified::Missing),
+                "{value:?}"
+            );
         }
     }
 
@@ -163,8 +208,17 @@ mod tests {
             candidate(&headers(&[("x-api-key", A), ("api-key", "rg_live_other")]), b""),
             Err(NotIdentified::Ambiguous)
         );
-        assert_eq!(candidate(&headers(&[("x-api-key", A)]), b"?key=rg_test_b"), Err(NotIdentified::Ambiguous));
-        assert!(candidate(&headers(&[("x-api-key", A), ("authorization", "Bearer sk-1")]), b"").is_ok());
+        assert_eq!(
+            candidate(&headers(&[("x-api-key", A)]), b"?key=rg_test_b"),
+            Err(NotIdentified::Ambiguous)
+        );
+        assert!(
+            candidate(
+                &headers(&[("x-api-key", A), ("authorization", "Bearer sk-1")]),
+                b""
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -180,7 +234,10 @@ mod tests {
             );
         }
         let joined = format!("{A},{A}");
-        assert_eq!(candidate(&headers(&[("x-api-key", &joined)]), b""), Err(NotIdentified::Ambiguous));
+        assert_eq!(
+            candidate(&headers(&[("x-api-key", &joined)]), b""),
+            Err(NotIdentified::Ambiguous)
+        );
     }
 
     proptest! {

@@ -22,7 +22,11 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     fn iter(self) -> impl Iterator<Item = (&'a Quota, &'a Rc<Label>, &'a QuotaResult)> {
-        self.quotas.iter().zip(self.labels).zip(self.results).map(|((quota, label), result)| (quota, label, result))
+        self.quotas
+            .iter()
+            .zip(self.labels)
+            .zip(self.results)
+            .map(|((quota, label), result)| (quota, label, result))
     }
 
     fn of_kind(self, kind: QuotaKind) -> impl Iterator<Item = (&'a Quota, &'a Rc<Label>, &'a QuotaResult)> {
@@ -31,19 +35,28 @@ impl<'a> View<'a> {
 
     /// Whether a shadow rule would have refused.
     pub fn shadow_refused(self) -> bool {
-        self.of_kind(QuotaKind::Rule).any(|(quota, _, result)| quota.mode == Mode::Shadow && !result.admitted)
+        self.of_kind(QuotaKind::Rule)
+            .any(|(quota, _, result)| quota.mode == Mode::Shadow && !result.admitted)
     }
 }
 
 /// `X-RateLimit-*`, `RateLimit-Policy` and `RateLimit`, of the rules that enforce.
 pub fn rule_headers(headers: &mut HeaderText, view: View<'_>, now: Now) {
-    let enforced = || view.of_kind(QuotaKind::Rule).filter(|(quota, _, _)| quota.mode == Mode::Enforce);
-    let Some((quota, label, result)) = enforced().min_by(|a, b| tighter((a.0, a.2), (b.0, b.2))) else { return };
+    let enforced = || {
+        view.of_kind(QuotaKind::Rule)
+            .filter(|(quota, _, _)| quota.mode == Mode::Enforce)
+    };
+    let Some((quota, label, result)) = enforced().min_by(|a, b| tighter((a.0, a.2), (b.0, b.2))) else {
+        return;
+    };
     let remaining = result.remaining.max(0);
     let reset_s = result.reset_ms.max(0).saturating_add(999) / 1_000;
     headers.push("x-ratelimit-limit", quota.limit);
     headers.push("x-ratelimit-remaining", remaining);
-    headers.push("x-ratelimit-reset", (now.unix_ms() / 1_000).saturating_add(reset_s));
+    headers.push(
+        "x-ratelimit-reset",
+        (now.unix_ms() / 1_000).saturating_add(reset_s),
+    );
     for (index, (_, label, _)) in enforced().enumerate() {
         if index > 0 {
             headers.part(", ");
@@ -51,20 +64,34 @@ pub fn rule_headers(headers: &mut HeaderText, view: View<'_>, now: Now) {
         headers.part(&label.policy_item);
     }
     headers.close("ratelimit-policy");
-    headers.push("ratelimit", format_args!("{};r={remaining};t={reset_s}", label.quoted_name));
+    headers.push(
+        "ratelimit",
+        format_args!("{};r={remaining};t={reset_s}", label.quoted_name),
+    );
 }
 
 /// `X-RateGuard-Budget-*`. `used_by_call` is what this call used, or will by our estimate.
 pub fn budget_headers(headers: &mut HeaderText, view: View<'_>, used_by_call: NanoUsd) {
-    let Some((quota, _, result)) = view.of_kind(QuotaKind::Budget).min_by(|a, b| tighter((a.0, a.2), (b.0, b.2))) else {
+    let Some((quota, _, result)) = view
+        .of_kind(QuotaKind::Budget)
+        .min_by(|a, b| tighter((a.0, a.2), (b.0, b.2)))
+    else {
         return;
     };
     let used = NanoUsd(result.spent).saturating_add(used_by_call);
-    let others = result.reserved.saturating_sub(if result.admitted { quota.amount } else { 0 }).max(0);
-    let remaining = NanoUsd(quota.limit).saturating_sub(used).saturating_sub(NanoUsd(others));
+    let others = result
+        .reserved
+        .saturating_sub(if result.admitted { quota.amount } else { 0 })
+        .max(0);
+    let remaining = NanoUsd(quota.limit)
+        .saturating_sub(used)
+        .saturating_sub(NanoUsd(others));
     headers.push("x-rateguard-budget-used", used.cents());
     headers.push("x-rateguard-budget-limit", NanoUsd(quota.limit).cents());
-    headers.push("x-rateguard-budget-remaining", remaining.max(NanoUsd::ZERO).cents());
+    headers.push(
+        "x-rateguard-budget-remaining",
+        remaining.max(NanoUsd::ZERO).cents(),
+    );
 }
 
 /// Least remaining ÷ limit first, without dividing.
@@ -85,7 +112,8 @@ pub struct Refused {
 /// The first rule that refuses decides, else the first budget. `None`: nothing refuses, the answer makes no sense.
 pub fn refusal(view: View<'_>, now: Now) -> Option<Refused> {
     let refuses = |kind| {
-        view.of_kind(kind).find(|(quota, _, result)| quota.mode == Mode::Enforce && !result.admitted)
+        view.of_kind(kind)
+            .find(|(quota, _, result)| quota.mode == Mode::Enforce && !result.admitted)
     };
     let (rule, budget) = (refuses(QuotaKind::Rule), refuses(QuotaKind::Budget));
     let mut refused = match (rule, budget) {
@@ -96,13 +124,22 @@ pub fn refusal(view: View<'_>, now: Now) -> Option<Refused> {
             refusal.detail("rule", label.name.as_str());
             refusal.detail("limit", quota.limit);
             refusal.detail("remaining", result.remaining.max(0));
-            refusal.detail("resetsAt", timestamp(now.unix_ms().saturating_add(result.reset_ms.max(0))));
+            refusal.detail(
+                "resetsAt",
+                timestamp(now.unix_ms().saturating_add(result.reset_ms.max(0))),
+            );
             refusal.detail("retryAfterMs", result.retry_after_ms);
-            Refused { refusal, rule_id: Some(quota.id), budget_id: None }
+            Refused {
+                refusal,
+                rule_id: Some(quota.id),
+                budget_id: None,
+            }
         }
-        (None, Some(_)) => {
-            Refused { refusal: Refusal::new(ErrorCode::BudgetExceeded), rule_id: None, budget_id: None }
-        }
+        (None, Some(_)) => Refused {
+            refusal: Refusal::new(ErrorCode::BudgetExceeded),
+            rule_id: None,
+            budget_id: None,
+        },
         (None, None) => return None,
     };
     if let Some((quota, label, result)) = budget {
@@ -118,7 +155,11 @@ pub fn exhausted(quota: &Quota, label: &Label) -> Refused {
     refusal.detail("budget", label.name.as_str());
     refusal.detail("limit", cents(quota.limit));
     refusal.detail("degraded", true);
-    Refused { refusal, rule_id: None, budget_id: Some(quota.id) }
+    Refused {
+        refusal,
+        rule_id: None,
+        budget_id: Some(quota.id),
+    }
 }
 
 fn budget_details(refused: &mut Refused, quota: &Quota, label: &Label, result: &QuotaResult, now: Now) {
@@ -167,9 +208,18 @@ pub fn timestamp(unix_ms: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let month = if month_index < 10 {
+        month_index + 3
+    } else {
+        month_index - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
 }
 
 #[cfg(test)]

@@ -20,17 +20,41 @@ const KNOWN: [(&str, ErrorCode, bool); 21] = [
     ("cluster_not_found", ErrorCode::NotReady, false),
     ("route_not_found", ErrorCode::ApiNotFound, false),
     ("no_healthy_upstream", ErrorCode::UpstreamError, false),
-    ("upstream_reset_before_response_started{overflow", ErrorCode::CircuitOpen, false),
-    ("upstream_reset_before_response_started{connection_failure", ErrorCode::UpstreamError, false),
-    ("upstream_reset_before_response_started{local_connection_failure", ErrorCode::UpstreamError, false),
-    ("upstream_reset_before_response_started{remote_connection_failure", ErrorCode::UpstreamError, false),
-    ("upstream_reset_before_response_started{connection_timeout", ErrorCode::UpstreamTimeout, false),
+    (
+        "upstream_reset_before_response_started{overflow",
+        ErrorCode::CircuitOpen,
+        false,
+    ),
+    (
+        "upstream_reset_before_response_started{connection_failure",
+        ErrorCode::UpstreamError,
+        false,
+    ),
+    (
+        "upstream_reset_before_response_started{local_connection_failure",
+        ErrorCode::UpstreamError,
+        false,
+    ),
+    (
+        "upstream_reset_before_response_started{remote_connection_failure",
+        ErrorCode::UpstreamError,
+        false,
+    ),
+    (
+        "upstream_reset_before_response_started{connection_timeout",
+        ErrorCode::UpstreamTimeout,
+        false,
+    ),
     ("upstream_reset", ErrorCode::UpstreamError, true),
     ("upstream_per_try_timeout", ErrorCode::UpstreamTimeout, true),
     ("upstream_per_try_idle_timeout", ErrorCode::UpstreamTimeout, true),
     ("upstream_response_timeout", ErrorCode::UpstreamTimeout, true),
     ("response_timeout", ErrorCode::UpstreamTimeout, true),
-    ("upstream_max_stream_duration_reached", ErrorCode::UpstreamTimeout, true),
+    (
+        "upstream_max_stream_duration_reached",
+        ErrorCode::UpstreamTimeout,
+        true,
+    ),
     ("stream_idle_timeout", ErrorCode::UpstreamTimeout, true),
     ("request_payload_too_large", ErrorCode::RequestTooLarge, false),
     ("upgrade_failed", ErrorCode::Forbidden, false),
@@ -45,17 +69,27 @@ const INTENDED: [&str; 4] = ["direct_response", "health_check", "cors", "via_ups
 
 /// Reads status and details of an answer without the marks of an upstream's.
 pub fn read(status: u16, details: &[u8], mode: Mode) -> LocalReply {
-    if INTENDED.iter().any(|intended| details.starts_with(intended.as_bytes())) {
+    if INTENDED
+        .iter()
+        .any(|intended| details.starts_with(intended.as_bytes()))
+    {
         return LocalReply::Keep;
     }
-    if let Some((_, code, reached_upstream)) =
-        KNOWN.iter().find(|(known, _, _)| details.starts_with(known.as_bytes()))
+    if let Some((_, code, reached_upstream)) = KNOWN
+        .iter()
+        .find(|(known, _, _)| details.starts_with(known.as_bytes()))
     {
-        return LocalReply::Map { code: *code, reached_upstream: *reached_upstream };
+        return LocalReply::Map {
+            code: *code,
+            reached_upstream: *reached_upstream,
+        };
     }
     // In a mesh an unknown answer is some other filter's, meant as it is. Our gateway has none but Envoy's.
     match (mode, by_status(status)) {
-        (Mode::Gateway, Some(code)) => LocalReply::Map { code, reached_upstream: false },
+        (Mode::Gateway, Some(code)) => LocalReply::Map {
+            code,
+            reached_upstream: false,
+        },
         (Mode::Gateway | Mode::DropIn, _) => LocalReply::Keep,
     }
 }
@@ -83,18 +117,41 @@ mod tests {
     fn details_decide_before_the_status() {
         for (status, details, code, reached) in [
             (503, "cluster_not_found", ErrorCode::NotReady, false),
-            (503, "upstream_reset_before_response_started{overflow}", ErrorCode::CircuitOpen, false),
-            (503, "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}", ErrorCode::UpstreamError, false),
-            (503, "upstream_reset_before_response_started{connection_termination}", ErrorCode::UpstreamError, true),
+            (
+                503,
+                "upstream_reset_before_response_started{overflow}",
+                ErrorCode::CircuitOpen,
+                false,
+            ),
+            (
+                503,
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
+                ErrorCode::UpstreamError,
+                false,
+            ),
+            (
+                503,
+                "upstream_reset_before_response_started{connection_termination}",
+                ErrorCode::UpstreamError,
+                true,
+            ),
             (503, "no_healthy_upstream", ErrorCode::UpstreamError, false),
             (504, "upstream_per_try_timeout", ErrorCode::UpstreamTimeout, true),
-            (413, "request_payload_too_large", ErrorCode::RequestTooLarge, false),
+            (
+                413,
+                "request_payload_too_large",
+                ErrorCode::RequestTooLarge,
+                false,
+            ),
             (500, "something_new", ErrorCode::InternalError, false),
             (408, "request_overall_timeout", ErrorCode::ValidationError, false),
         ] {
             assert_eq!(
                 read(status, details.as_bytes(), Mode::Gateway),
-                LocalReply::Map { code, reached_upstream: reached },
+                LocalReply::Map {
+                    code,
+                    reached_upstream: reached
+                },
                 "{details}"
             );
         }

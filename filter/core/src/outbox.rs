@@ -66,7 +66,9 @@ impl Outbox {
             self.waiting.push_back(std::mem::take(&mut self.filling));
         }
         while self.bytes > self.limits.bytes_max {
-            let Some(oldest) = self.waiting.pop_front() else { break };
+            let Some(oldest) = self.waiting.pop_front() else {
+                break;
+            };
             self.bytes = self.bytes.saturating_sub(oldest.bytes.len());
             self.dropped_count += oldest.item_count as u64;
         }
@@ -93,7 +95,9 @@ impl Outbox {
     pub fn acknowledge(&mut self) -> usize {
         self.failure_count = 0;
         self.not_before_ms = 0;
-        let Some(batch) = self.in_flight.take() else { return 0 };
+        let Some(batch) = self.in_flight.take() else {
+            return 0;
+        };
         self.bytes = self.bytes.saturating_sub(batch.bytes.len());
         batch.item_count
     }
@@ -103,7 +107,9 @@ impl Outbox {
         if let Some(batch) = self.in_flight.take() {
             self.waiting.push_front(batch);
         }
-        let pause = RETRY_MIN_MS.saturating_mul(1 << self.failure_count.min(6)).min(RETRY_MAX_MS);
+        let pause = RETRY_MIN_MS
+            .saturating_mul(1 << self.failure_count.min(6))
+            .min(RETRY_MAX_MS);
         self.failure_count = self.failure_count.saturating_add(1);
         // Between half the pause and all of it.
         self.not_before_ms = now_ms.saturating_add(pause / 2 + i64::from(jitter) % (pause / 2 + 1));
@@ -133,7 +139,11 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { items_per_batch_max: 3, wait_ms: 100, bytes_max: 10 };
+    const LIMITS: Limits = Limits {
+        items_per_batch_max: 3,
+        wait_ms: 100,
+        bytes_max: 10,
+    };
 
     fn push(outbox: &mut Outbox, now_ms: i64, byte: u8) {
         outbox.push(now_ms, |bytes| bytes.push(byte));

@@ -126,11 +126,15 @@ pub fn without_candidates(query: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn pairs(query: &[u8]) -> impl Iterator<Item = &[u8]> {
-    query.strip_prefix(b"?").into_iter().flat_map(|query| query.split(|byte| *byte == b'&'))
+    query
+        .strip_prefix(b"?")
+        .into_iter()
+        .flat_map(|query| query.split(|byte| *byte == b'&'))
 }
 
 fn candidate(pair: &[u8]) -> Option<&[u8]> {
-    pair.strip_prefix(b"key=").filter(|value| value.starts_with(rateguard_model::api_key::ApiKey::PREFIX))
+    pair.strip_prefix(b"key=")
+        .filter(|value| value.starts_with(rateguard_model::api_key::ApiKey::PREFIX))
 }
 
 #[cfg(test)]
@@ -141,8 +145,22 @@ mod tests {
     #[test]
     fn au_07_dot_segments_nul_and_backslash_are_refused_in_any_encoding() {
         for path in [
-            "/proxy/a/../b", "/proxy/a/./b", "/a/%2e%2e/b", "/a/%2E./b", "/a/..", "/a/%2e", "/a/..%2fb", "/a%2f..%2fb",
-            "/a/%252e%252e/b", "/a/%25252e/b", "/a/..;v=1/b", "/a%00", "/a%5cb", "/a\\b", "/a%255c", "/%2525252525252e",
+            "/proxy/a/../b",
+            "/proxy/a/./b",
+            "/a/%2e%2e/b",
+            "/a/%2E./b",
+            "/a/..",
+            "/a/%2e",
+            "/a/..%2fb",
+            "/a%2f..%2fb",
+            "/a/%252e%252e/b",
+            "/a/%25252e/b",
+            "/a/..;v=1/b",
+            "/a%00",
+            "/a%5cb",
+            "/a\\b",
+            "/a%255c",
+            "/%2525252525252e",
         ] {
             assert_eq!(check(path.as_bytes()), Err(InvalidPath::Unsafe), "{path}");
         }
@@ -153,8 +171,17 @@ mod tests {
     #[test]
     fn real_paths_pass() {
         for path in [
-            "/", "/v1/chat/completions", "/model/arn:aws:bedrock:eu%2Fprofile/converse", "/group%2Fproject", "/v1.5/x",
-            "/files/a..b", "/a/...", "/100%", "/%zz", "/a%20b", "//double",
+            "/",
+            "/v1/chat/completions",
+            "/model/arn:aws:bedrock:eu%2Fprofile/converse",
+            "/group%2Fproject",
+            "/v1.5/x",
+            "/files/a..b",
+            "/a/...",
+            "/100%",
+            "/%zz",
+            "/a%20b",
+            "//double",
         ] {
             assert_eq!(check(path.as_bytes()), Ok(()), "{path}");
         }
@@ -170,7 +197,10 @@ mod tests {
 
     #[test]
     fn splits_the_slug() {
-        assert_eq!(split_proxy(b"/proxy/openai/v1/chat"), Some(("openai", &b"/v1/chat"[..])));
+        assert_eq!(
+            split_proxy(b"/proxy/openai/v1/chat"),
+            Some(("openai", &b"/v1/chat"[..]))
+        );
         assert_eq!(split_proxy(b"/proxy/openai"), Some(("openai", &b""[..])));
         assert_eq!(split_proxy(b"/proxy/"), Some(("", &b""[..])));
         assert_eq!(split_proxy(b"/other"), None);
@@ -178,7 +208,10 @@ mod tests {
 
     #[test]
     fn only_candidates_leave_the_query() {
-        assert_eq!(&*without_candidates(b"?key=rg_live_x&alt=sse&key=AIza"), b"?alt=sse&key=AIza");
+        assert_eq!(
+            &*without_candidates(b"?key=rg_live_x&alt=sse&key=AIza"),
+            b"?alt=sse&key=AIza"
+        );
         assert_eq!(&*without_candidates(b"?a=1&key=rg_test_y"), b"?a=1");
         assert_eq!(&*without_candidates(b"?key=rg_test_y"), b"");
         assert_eq!(&*without_candidates(b"?a=%zz&&b"), b"?a=%zz&&b");

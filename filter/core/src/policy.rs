@@ -82,23 +82,45 @@ impl Policy {
             .filter(|rule| rule.api_id.is_none_or(|id| id == api.id))
             .map(|rule| CompiledRule::new(rule, api.id))
             .collect();
-        rules.sort_by_key(|compiled| (Reverse(compiled.rule.priority), compiled.rule.created_at_ms, compiled.rule.id));
+        rules.sort_by_key(|compiled| {
+            (
+                Reverse(compiled.rule.priority),
+                compiled.rule.created_at_ms,
+                compiled.rule.id,
+            )
+        });
         let budgets = budgets
             .filter(|budget| matches!(budget.subject, BudgetSubject::Workspace))
-            .map(|budget| CompiledBudget { budget: Rc::clone(budget), label: Rc::new(budget_label(budget)) })
+            .map(|budget| CompiledBudget {
+                budget: Rc::clone(budget),
+                label: Rc::new(budget_label(budget)),
+            })
             .collect();
         let counts_tokens = rules.iter().any(|compiled| counts_tokens(compiled.rule.unit));
-        Self { workspace, api, rules, budgets, counts_tokens }
+        Self {
+            workspace,
+            api,
+            rules,
+            budgets,
+            counts_tokens,
+        }
     }
 
     /// The quotas of a request, rules first. Empty: nothing to ask anybody.
     pub fn matching(&self, subject: &Subject<'_>, estimate: &Estimate) -> Matched {
         let size = self.rules.len() + self.budgets.len();
-        let mut matched =
-            Matched { quotas: Vec::with_capacity(size), labels: Vec::with_capacity(size) };
+        let mut matched = Matched {
+            quotas: Vec::with_capacity(size),
+            labels: Vec::with_capacity(size),
+        };
         // Budgets have room of their own: a flood of rules cannot push money out of a reservation.
         let rules_max = QUOTAS_MAX.saturating_sub(self.budgets.len());
-        for compiled in self.rules.iter().filter(|compiled| compiled.matches(subject)).take(rules_max) {
+        for compiled in self
+            .rules
+            .iter()
+            .filter(|compiled| compiled.matches(subject))
+            .take(rules_max)
+        {
             matched.quotas.push(compiled.quota(subject, estimate));
             matched.labels.push(Rc::clone(&compiled.label));
         }
@@ -137,8 +159,15 @@ impl CompiledRule {
 
     fn matches(&self, subject: &Subject<'_>) -> bool {
         let rule = &self.rule;
-        (rule.methods.is_empty() || rule.methods.iter().any(|method| method.as_bytes() == subject.method))
-            && rule.endpoint.as_ref().is_none_or(|pattern| pattern.matches(subject.path))
+        (rule.methods.is_empty()
+            || rule
+                .methods
+                .iter()
+                .any(|method| method.as_bytes() == subject.method))
+            && rule
+                .endpoint
+                .as_ref()
+                .is_none_or(|pattern| pattern.matches(subject.path))
     }
 
     fn quota(&self, subject: &Subject<'_>, estimate: &Estimate) -> Quota {
@@ -182,7 +211,10 @@ fn client_address(subject: &Subject<'_>, trusted_hops: u32) -> Option<IpAddr> {
     }
     let list = subject.forwarded_for.unwrap_or_default();
     let mut entries = list.rsplit(|byte| *byte == b',').map(address).peekable();
-    if entries.peek().is_some_and(|last| last.is_some() && *last == subject.peer) {
+    if entries
+        .peek()
+        .is_some_and(|last| last.is_some() && *last == subject.peer)
+    {
         entries.next();
     }
     let mut chosen = None;
@@ -199,9 +231,14 @@ fn client_address(subject: &Subject<'_>, trusted_hops: u32) -> Option<IpAddr> {
 /// An address as proxies write it: bare, with a port, or in brackets.
 pub fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    text.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip())).or_else(|| {
-        text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
-    })
+    text.parse()
+        .ok()
+        .or_else(|| {
+            text.parse::<std::net::SocketAddr>()
+                .ok()
+                .map(|address| address.ip())
+        })
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
 }
 
 fn budget_quota(budget: &Budget, estimate: &Estimate) -> Quota {
@@ -211,8 +248,14 @@ fn budget_quota(budget: &Budget, estimate: &Estimate) -> Quota {
         kind: QuotaKind::Budget,
         unit: Unit::NanoUsd,
         limit: budget.limit.0,
-        meter: Meter::FixedWindow { window: budget.window },
-        mode: if budget.auto_shutoff { Mode::Enforce } else { Mode::Shadow },
+        meter: Meter::FixedWindow {
+            window: budget.window,
+        },
+        mode: if budget.auto_shutoff {
+            Mode::Enforce
+        } else {
+            Mode::Shadow
+        },
         failure_mode: budget.failure_mode,
         partition: partition::WORKSPACE.to_owned(),
         amount: amount(Unit::NanoUsd, estimate),
@@ -242,14 +285,21 @@ fn rule_label(rule: &Rule) -> Label {
             milli.checked_div(refill_milli_per_s).map(|whole| whole.max(1))
         }
         Meter::SlidingWindow { window_ms } => Some(window_ms.div_ceil(1_000)),
-        Meter::FixedWindow { window: Window::Rolling { ms } } => Some(ms.div_ceil(1_000)),
+        Meter::FixedWindow {
+            window: Window::Rolling { ms },
+        } => Some(ms.div_ceil(1_000)),
         Meter::FixedWindow { .. } => None,
     };
     let mut policy_item = format!("{quoted_name};q={}", rule.limit);
     if let Some(window_s) = window_s {
         policy_item.push_str(&format!(";w={window_s}"));
     }
-    Label { name: rule.name.clone(), policy_item, quoted_name, window: None }
+    Label {
+        name: rule.name.clone(),
+        policy_item,
+        quoted_name,
+        window: None,
+    }
 }
 
 fn budget_label(budget: &Budget) -> Label {

@@ -22,7 +22,13 @@ struct Open {
 
 impl Renewals {
     pub fn opened(&mut self, id: RequestId, workspace_id: WorkspaceId, now_ms: i64) {
-        self.open.insert(id, Open { workspace_id, due_ms: now_ms.saturating_add(INTERVAL_MS) });
+        self.open.insert(
+            id,
+            Open {
+                workspace_id,
+                due_ms: now_ms.saturating_add(INTERVAL_MS),
+            },
+        );
     }
 
     pub fn closed(&mut self, id: &RequestId) {

@@ -27,7 +27,12 @@ impl Refusal {
 
     pub fn with_message(code: ErrorCode, message: impl Into<String>) -> Self {
         let retry_after_s = (code == ErrorCode::NotReady).then_some(1);
-        Self { code, message: message.into(), details: Map::new(), retry_after_s }
+        Self {
+            code,
+            message: message.into(),
+            details: Map::new(),
+            retry_after_s,
+        }
     }
 
     pub fn detail(&mut self, name: &str, value: impl Into<Value>) {
@@ -69,7 +74,11 @@ impl Refusal {
         let own = self.headers(id);
         Reply {
             status: self.code.status(),
-            headers: own.iter().chain(more.iter()).map(|(name, value)| (name, value.to_owned())).collect(),
+            headers: own
+                .iter()
+                .chain(more.iter())
+                .map(|(name, value)| (name, value.to_owned()))
+                .collect(),
             body: self.body(id),
         }
     }

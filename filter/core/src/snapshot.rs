@@ -105,7 +105,16 @@ impl Snapshot {
 
     /// Puts an update in force.
     pub fn apply(&mut self, update: Update, now_ms: i64) {
-        let Update { version, full, workspaces, apis, keys, rules, budgets, removals } = update;
+        let Update {
+            version,
+            full,
+            workspaces,
+            apis,
+            keys,
+            rules,
+            budgets,
+            removals,
+        } = update;
         if full {
             *self = Self::default();
         }
@@ -120,15 +129,27 @@ impl Snapshot {
         }
         for api in apis {
             touched.insert(api.workspace_id);
-            self.workspaces.entry(api.workspace_id).or_default().apis.insert(api.id, Rc::new(api));
+            self.workspaces
+                .entry(api.workspace_id)
+                .or_default()
+                .apis
+                .insert(api.id, Rc::new(api));
         }
         for rule in rules {
             touched.insert(rule.workspace_id);
-            self.workspaces.entry(rule.workspace_id).or_default().rules.insert(rule.id, Rc::new(rule));
+            self.workspaces
+                .entry(rule.workspace_id)
+                .or_default()
+                .rules
+                .insert(rule.id, Rc::new(rule));
         }
         for budget in budgets {
             touched.insert(budget.workspace_id);
-            self.workspaces.entry(budget.workspace_id).or_default().budgets.insert(budget.id, Rc::new(budget));
+            self.workspaces
+                .entry(budget.workspace_id)
+                .or_default()
+                .budgets
+                .insert(budget.id, Rc::new(budget));
         }
         for key in keys {
             self.insert_key(key);
@@ -174,8 +195,16 @@ impl Snapshot {
     }
 
     /// Removals name no workspace.
-    fn remove_from(&mut self, touched: &mut BTreeSet<WorkspaceId>, mut remove: impl FnMut(&mut Tenant) -> bool) {
-        if let Some((id, _)) = self.workspaces.iter_mut().find_map(|(id, tenant)| remove(tenant).then_some((id, ()))) {
+    fn remove_from(
+        &mut self,
+        touched: &mut BTreeSet<WorkspaceId>,
+        mut remove: impl FnMut(&mut Tenant) -> bool,
+    ) {
+        if let Some((id, _)) = self
+            .workspaces
+            .iter_mut()
+            .find_map(|(id, tenant)| remove(tenant).then_some((id, ())))
+        {
             touched.insert(*id);
         }
     }
@@ -183,7 +212,11 @@ impl Snapshot {
 
 impl Tenant {
     fn needs_peer(&self) -> bool {
-        self.rules.values().any(|rule| rule.scopes.iter().any(|scope| matches!(scope, Scope::PerIp { .. })))
+        self.rules.values().any(|rule| {
+            rule.scopes
+                .iter()
+                .any(|scope| matches!(scope, Scope::PerIp { .. }))
+        })
     }
 
     fn index(&mut self) {

@@ -7,7 +7,9 @@ const VALUE_LEN_MAX: usize = 64;
 
 /// The valid pairs. A malformed one is left out: a label is no reason to refuse a request.
 pub fn parse(value: &[u8]) -> Vec<(String, String)> {
-    let Ok(text) = std::str::from_utf8(value) else { return Vec::new() };
+    let Ok(text) = std::str::from_utf8(value) else {
+        return Vec::new();
+    };
     text.split(',')
         .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| (name.trim(), value.trim()))
@@ -31,7 +33,9 @@ pub fn merge(key: &[(String, String)], request: &[(String, String)]) -> Vec<(Str
 
 fn is_name(name: &str) -> bool {
     (1..=NAME_LEN_MAX).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
 fn is_value(value: &str) -> bool {
@@ -46,13 +50,25 @@ mod tests {
     #[test]
     fn valid_pairs_are_taken() {
         let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
         };
-        assert_eq!(parse(b"team=core, feature=chat"), owned(&[("team", "core"), ("feature", "chat")]));
+        assert_eq!(
+            parse(b"team=core, feature=chat"),
+            owned(&[("team", "core"), ("feature", "chat")])
+        );
         assert_eq!(parse(b"no pair,=x,a=,b b=1,c=ok"), owned(&[("c", "ok")]));
         assert_eq!(parse(b"\xff=1"), owned(&[]));
         assert_eq!(parse(b"a=1,b=1,c=1,d=1,e=1,f=1,g=1,h=1,i=1").len(), 8);
-        assert_eq!(merge(&owned(&[("team", "core")]), &owned(&[("team", "evil"), ("a", "1")])), owned(&[("a", "1"), ("team", "core")]));
+        assert_eq!(
+            merge(
+                &owned(&[("team", "core")]),
+                &owned(&[("team", "evil"), ("a", "1")])
+            ),
+            owned(&[("a", "1"), ("team", "core")])
+        );
     }
 
     proptest! {

@@ -13,7 +13,10 @@ pub struct HeaderText {
 
 impl HeaderText {
     pub fn with_capacity(headers: usize) -> Self {
-        Self { text: String::with_capacity(headers * 16), ends: Vec::with_capacity(headers) }
+        Self {
+            text: String::with_capacity(headers * 16),
+            ends: Vec::with_capacity(headers),
+        }
     }
 
     pub fn push(&mut self, name: &'static str, value: impl fmt::Display) {

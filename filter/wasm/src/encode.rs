@@ -61,7 +61,12 @@ pub(crate) fn reserved(message: &[u8], quota_count: usize) -> Option<Reserved> {
             window_start_ms: result.window_start_ms,
         })
         .collect();
-    Some(Reserved { admitted, degraded: answer.degraded, live_workers: answer.live_workers, results })
+    Some(Reserved {
+        admitted,
+        degraded: answer.degraded,
+        live_workers: answer.live_workers,
+        results,
+    })
 }
 
 /// Appends one entry of `SettleRequest.settlements` or `ReleaseRequest.releases`: both are field 1.
@@ -91,7 +96,11 @@ pub(crate) fn event(bytes: &mut Vec<u8>, event: RequestEvent) {
 
 /// The part of a `ReportUsageRequest` that comes before its events.
 pub(crate) fn report_prefix(node_id: &str) -> Vec<u8> {
-    v1::ReportUsageRequest { node_id: node_id.to_owned(), events: Vec::new() }.encode_to_vec()
+    v1::ReportUsageRequest {
+        node_id: node_id.to_owned(),
+        events: Vec::new(),
+    }
+    .encode_to_vec()
 }
 
 pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)]) -> Vec<u8> {
@@ -102,13 +111,22 @@ pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)]) -> Vec<u8> {
             workspace_id: workspace_id.as_bytes().to_vec(),
         })
         .collect();
-    v1::RenewRequest { reservations, ttl_ms: TTL_MS }.encode_to_vec()
+    v1::RenewRequest {
+        reservations,
+        ttl_ms: TTL_MS,
+    }
+    .encode_to_vec()
 }
 
 /// How many settlements of a batch were refused for good.
 pub(crate) fn invalid_count(message: &[u8]) -> u64 {
-    let Ok(answer) = v1::SettleResponse::decode(message) else { return 0 };
-    answer.statuses().filter(|status| *status == v1::ResolutionStatus::Invalid).count() as u64
+    let Ok(answer) = v1::SettleResponse::decode(message) else {
+        return 0;
+    };
+    answer
+        .statuses()
+        .filter(|status| *status == v1::ResolutionStatus::Invalid)
+        .count() as u64
 }
 
 /// An answer of the feed, every part of it checked.
@@ -138,7 +156,10 @@ pub(crate) fn update(message: &[u8]) -> Result<Feed, Undecodable> {
         keys: all(keys)?,
         rules: all(rules)?,
         budgets: all(budgets)?,
-        removals: removals.into_iter().filter_map(|removal| self::removal(&removal).transpose()).collect::<Result<_, _>>()?,
+        removals: removals
+            .into_iter()
+            .filter_map(|removal| self::removal(&removal).transpose())
+            .collect::<Result<_, _>>()?,
     };
     Ok(Feed { update, nonce })
 }
@@ -150,7 +171,9 @@ pub(crate) struct Feed {
 
 /// The nonce of an answer whose rest could not be used.
 pub(crate) fn nonce(message: &[u8]) -> String {
-    v1::PollResponse::decode(message).map(|answer| answer.nonce).unwrap_or_default()
+    v1::PollResponse::decode(message)
+        .map(|answer| answer.nonce)
+        .unwrap_or_default()
 }
 
 fn all<W, M: TryFrom<W, Error = rateguard_wire::convert::Invalid>>(

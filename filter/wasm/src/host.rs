@@ -39,7 +39,10 @@ pub(crate) enum Buffer {
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 
-#[expect(unsafe_code, reason = "the host's functions, as the proxy-wasm ABI 0.2.1 declares them")]
+#[expect(
+    unsafe_code,
+    reason = "the host's functions, as the proxy-wasm ABI 0.2.1 declares them"
+)]
 mod raw {
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {
@@ -92,7 +95,10 @@ mod raw {
 }
 
 /// Takes over what the host allocated with the module's own allocator.
-#[expect(unsafe_code, reason = "the host hands over memory that it got from this module's allocator")]
+#[expect(
+    unsafe_code,
+    reason = "the host hands over memory that it got from this module's allocator"
+)]
 fn owned(status: u32, data: *mut u8, size: usize) -> Result<Option<Vec<u8>>, Refused> {
     match status {
         OK if data.is_null() => Ok(None),
@@ -104,7 +110,11 @@ fn owned(status: u32, data: *mut u8, size: usize) -> Result<Option<Vec<u8>>, Ref
 }
 
 fn done(status: u32) -> Result<(), Refused> {
-    if status == OK { Ok(()) } else { Err(Refused(status)) }
+    if status == OK {
+        Ok(())
+    } else {
+        Err(Refused(status))
+    }
 }
 
 /// All headers of a list at once.
@@ -113,7 +123,9 @@ pub(crate) fn headers(list: Headers) -> Result<HeaderBlock, Refused> {
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: both pointers are valid for the call.
     let status = unsafe { raw::proxy_get_header_map_pairs(list as i32, &raw mut data, &raw mut size) };
-    Ok(HeaderBlock::from_bytes(owned(status, data, size)?.unwrap_or_default()))
+    Ok(HeaderBlock::from_bytes(
+        owned(status, data, size)?.unwrap_or_default(),
+    ))
 }
 
 /// Replaces all headers of a list at once.
@@ -128,7 +140,13 @@ pub(crate) fn set_headers(list: Headers, headers: &HeaderBlock) -> Result<(), Re
 pub(crate) fn add_header(list: Headers, name: &str, value: &str) -> Result<(), Refused> {
     // SAFETY: the host only reads both, during the call.
     done(unsafe {
-        raw::proxy_add_header_map_value(list as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+        raw::proxy_add_header_map_value(
+            list as i32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
     })
 }
 
@@ -214,7 +232,10 @@ pub(crate) fn clear_route_cache() -> Result<(), Refused> {
 }
 
 pub(crate) fn reply(status: u16, headers: &[(&'static str, String)], body: &str) {
-    let headers = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     // Refused only when the stream is gone, and then nobody waits for an answer.
     let _ = hostcalls::send_http_response(u32::from(status), headers, Some(body.as_bytes()));
 }
@@ -228,10 +249,23 @@ pub(crate) fn call_grpc(
     timeout: Duration,
 ) -> Option<u32> {
     let metadata = vec![("authorization", authorization.as_bytes())];
-    hostcalls::dispatch_grpc_call(cluster, "rateguard.v1.LimitService", method, metadata, Some(message), timeout).ok()
+    hostcalls::dispatch_grpc_call(
+        cluster,
+        "rateguard.v1.LimitService",
+        method,
+        metadata,
+        Some(message),
+        timeout,
+    )
+    .ok()
 }
 
-pub(crate) fn call_http(cluster: &str, headers: Vec<(&str, &str)>, body: &[u8], timeout: Duration) -> Option<u32> {
+pub(crate) fn call_http(
+    cluster: &str,
+    headers: Vec<(&str, &str)>,
+    body: &[u8],
+    timeout: Duration,
+) -> Option<u32> {
     hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout).ok()
 }
 

@@ -1,8 +1,8 @@
 //! One HTTP stream: callbacks become events, effects become host calls.
 
+use crate::encode;
 use crate::host::{self, Buffer, Headers};
 use crate::worker::Worker;
-use crate::encode;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use rateguard_filter::effect::{Effect, Effects, Flow, ReserveCall};
@@ -23,14 +23,21 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(worker: Rc<Worker>) -> Self {
-        Self { worker, exchange: Exchange::default(), reserve: None }
+        Self {
+            worker,
+            exchange: Exchange::default(),
+            reserve: None,
+        }
     }
 
     fn step(&mut self, event: Event<'_>, now: Now) -> Action {
         let exchange = std::mem::take(&mut self.exchange);
         let effects = {
             let snapshot = self.worker.snapshot.borrow();
-            let world = World { config: &self.worker.config, snapshot: &snapshot };
+            let world = World {
+                config: &self.worker.config,
+                snapshot: &snapshot,
+            };
             let (exchange, effects) = exchange.step(event, world, now);
             self.exchange = exchange;
             effects
@@ -66,7 +73,9 @@ impl Stream {
             Effect::SetResponseHeaders(headers) => host::set_headers(Headers::Response, &headers),
             Effect::SetResponseBody(body) => host::replace_buffer(Buffer::ResponseBody, &body),
             Effect::AppendResponseBody(body) => host::append_buffer(Buffer::ResponseBody, &body),
-            Effect::AddResponseTrailer(name, value) => host::add_header(Headers::ResponseTrailers, name, &value),
+            Effect::AddResponseTrailer(name, value) => {
+                host::add_header(Headers::ResponseTrailers, name, &value)
+            }
             Effect::Reply(reply) => {
                 host::reply(reply.status, &reply.headers, &reply.body);
                 Ok(())
@@ -87,8 +96,13 @@ impl Stream {
         let quota_count = call.quotas.len();
         let message = encode::reserve(call, self.worker.id);
         let timeout = Duration::from_millis(u64::from(config.reserve_timeout_ms));
-        let token =
-            host::call_grpc(&config.limits_cluster, "Reserve", &self.worker.authorization, &message, timeout);
+        let token = host::call_grpc(
+            &config.limits_cluster,
+            "Reserve",
+            &self.worker.authorization,
+            &message,
+            timeout,
+        );
         match token {
             Some(token) => self.reserve = Some((token, quota_count)),
             None => self.reserve_failed(now),
@@ -101,7 +115,10 @@ impl Stream {
         let exchange = std::mem::take(&mut self.exchange);
         let effects = {
             let snapshot = worker.snapshot.borrow();
-            let world = World { config: &worker.config, snapshot: &snapshot };
+            let world = World {
+                config: &worker.config,
+                snapshot: &snapshot,
+            };
             let (exchange, effects) = exchange.step(Event::ReserveFailed { shares: &shares }, world, now);
             self.exchange = exchange;
             effects
@@ -123,13 +140,22 @@ impl Stream {
             .exchange
             .wants_request_body(end_of_stream)
             .then(|| host::buffer(Buffer::RequestBody, size).unwrap_or_default());
-        self.step(Event::RequestBody { size, body: body.as_deref(), end_of_stream }, now)
+        self.step(
+            Event::RequestBody {
+                size,
+                body: body.as_deref(),
+                end_of_stream,
+            },
+            now,
+        )
     }
 }
 
 impl Context for Stream {
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
-        let Some((_, quota_count)) = self.reserve.take_if(|(expected, _)| *expected == token) else { return };
+        let Some((_, quota_count)) = self.reserve.take_if(|(expected, _)| *expected == token) else {
+            return;
+        };
         let now = host::now();
         let answer = (status == 0)
             .then(|| host::buffer(Buffer::GrpcMessage, size).ok())
@@ -154,13 +180,25 @@ impl HttpContext for Stream {
         let now = host::now();
         let headers = host::headers(Headers::Request).unwrap_or_default();
         #[cfg(feature = "fault-injection")]
-        assert!(headers.get(b"x-rateguard-test-panic").is_none(), "asked to panic by x-rateguard-test-panic");
+        assert!(
+            headers.get(b"x-rateguard-test-panic").is_none(),
+            "asked to panic by x-rateguard-test-panic"
+        );
         let Some(id) = self.worker.random.borrow_mut().request_id(now) else {
             host::reply(500, &[], "");
             return Action::Pause;
         };
-        let peer = self.worker.needs_peer().then(|| host::property("source\0address")).flatten();
-        let event = Event::RequestHeaders { headers, end_of_stream, id, peer: peer.as_deref() };
+        let peer = self
+            .worker
+            .needs_peer()
+            .then(|| host::property("source\0address"))
+            .flatten();
+        let event = Event::RequestHeaders {
+            headers,
+            end_of_stream,
+            id,
+            peer: peer.as_deref(),
+        };
         self.step(event, now)
     }
 
@@ -175,9 +213,19 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         let now = host::now();
         let headers = host::headers(Headers::Response).unwrap_or_default();
-        let details =
-            headers.get(FROM_UPSTREAM).is_none().then(|| host::property("response\0code_details")).flatten();
-        self.step(Event::ResponseHeaders { headers, end_of_stream, details: details.as_deref() }, now)
+        let details = headers
+            .get(FROM_UPSTREAM)
+            .is_none()
+            .then(|| host::property("response\0code_details"))
+            .flatten();
+        self.step(
+            Event::ResponseHeaders {
+                headers,
+                end_of_stream,
+                details: details.as_deref(),
+            },
+            now,
+        )
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
@@ -186,7 +234,14 @@ impl HttpContext for Stream {
             .exchange
             .wants_response_body(size, end_of_stream, &self.worker.config)
             .then(|| host::buffer(Buffer::ResponseBody, size).unwrap_or_default());
-        self.step(Event::ResponseBody { size, body: body.as_deref(), end_of_stream }, now)
+        self.step(
+            Event::ResponseBody {
+                size,
+                body: body.as_deref(),
+                end_of_stream,
+            },
+            now,
+        )
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
@@ -195,11 +250,25 @@ impl HttpContext for Stream {
             .exchange
             .wants_response_body(0, true, &self.worker.config)
             .then(|| host::buffer(Buffer::ResponseBody, usize::MAX).unwrap_or_default());
-        self.step(Event::ResponseTrailers { body: body.as_deref() }, now)
+        self.step(
+            Event::ResponseTrailers {
+                body: body.as_deref(),
+            },
+            now,
+        )
     }
 
     fn on_log(&mut self) {
-        let details = self.exchange.is_unfinished().then(|| host::property("response\0code_details")).flatten();
-        self.step(Event::Ended { details: details.as_deref() }, host::now());
+        let details = self
+            .exchange
+            .is_unfinished()
+            .then(|| host::property("response\0code_details"))
+            .flatten();
+        self.step(
+            Event::Ended {
+                details: details.as_deref(),
+            },
+            host::now(),
+        );
     }
 }

@@ -132,23 +132,25 @@ fn index(metric: Metric) -> usize {
         Metric::ClientClosed => 5,
         Metric::Estimated => 6,
         Metric::OutOfOrder => 7,
-        Metric::Refused(code) => 17 + match code {
-            ErrorCode::ValidationError => 0,
-            ErrorCode::InvalidApiKey => 1,
-            ErrorCode::BudgetExceeded => 2,
-            ErrorCode::ExpiredApiKey => 3,
-            ErrorCode::Forbidden => 4,
-            ErrorCode::ApiInactive => 5,
-            ErrorCode::ModelNotAllowed => 6,
-            ErrorCode::ModelNotPriced => 7,
-            ErrorCode::ApiNotFound => 8,
-            ErrorCode::RequestTooLarge => 9,
-            ErrorCode::RateLimited => 10,
-            ErrorCode::InternalError => 11,
-            ErrorCode::UpstreamError => 12,
-            ErrorCode::CircuitOpen => 13,
-            ErrorCode::NotReady => 14,
-            ErrorCode::UpstreamTimeout => 15,
-        },
+        Metric::Refused(code) => {
+            17 + match code {
+                ErrorCode::ValidationError => 0,
+                ErrorCode::InvalidApiKey => 1,
+                ErrorCode::BudgetExceeded => 2,
+                ErrorCode::ExpiredApiKey => 3,
+                ErrorCode::Forbidden => 4,
+                ErrorCode::ApiInactive => 5,
+                ErrorCode::ModelNotAllowed => 6,
+                ErrorCode::ModelNotPriced => 7,
+                ErrorCode::ApiNotFound => 8,
+                ErrorCode::RequestTooLarge => 9,
+                ErrorCode::RateLimited => 10,
+                ErrorCode::InternalError => 11,
+                ErrorCode::UpstreamError => 12,
+                ErrorCode::CircuitOpen => 13,
+                ErrorCode::NotReady => 14,
+                ErrorCode::UpstreamTimeout => 15,
+            }
+        }
     }
 }

@@ -45,8 +45,13 @@ pub(crate) struct Outboxes {
 
 impl Outboxes {
     pub(crate) fn new(node_id: &str) -> Self {
-        let queue =
-            |bytes_max| Outbox::new(Limits { items_per_batch_max: 100, wait_ms: 100, bytes_max });
+        let queue = |bytes_max| {
+            Outbox::new(Limits {
+                items_per_batch_max: 100,
+                wait_ms: 100,
+                bytes_max,
+            })
+        };
         Self {
             settlements: queue(SETTLEMENT_BYTES_MAX),
             releases: queue(SETTLEMENT_BYTES_MAX),
@@ -71,11 +76,13 @@ impl Outboxes {
     }
 
     pub(crate) fn settle(&mut self, settlement: Settlement, now: Now) {
-        self.settlements.push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
+        self.settlements
+            .push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
     }
 
     pub(crate) fn release(&mut self, settlement: Settlement, now: Now) {
-        self.releases.push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
+        self.releases
+            .push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
     }
 
     pub(crate) fn record(&mut self, event: RequestEvent, now: Now, metrics: &Metrics) {
@@ -83,7 +90,8 @@ impl Outboxes {
             metrics.count_own(Own::EventsSuppressed, 1);
             return;
         }
-        self.events.push(now.unix_ms(), |bytes| encode::event(bytes, event));
+        self.events
+            .push(now.unix_ms(), |bytes| encode::event(bytes, event));
     }
 
     fn may_send_anonymous(&mut self, now: Now) -> bool {
@@ -98,7 +106,8 @@ impl Outboxes {
     /// Sends what is due. `flush`: also what has not waited long enough.
     pub(crate) fn send(&mut self, cluster: &str, authorization: &str, now: Now, flush: bool) {
         let now_ms = now.unix_ms();
-        let call = |method, message: &[u8]| host::call_grpc(cluster, method, authorization, message, CALL_TIMEOUT);
+        let call =
+            |method, message: &[u8]| host::call_grpc(cluster, method, authorization, message, CALL_TIMEOUT);
         let mut failed = Vec::new();
         for (kind, queue, method) in [
             (Kind::Settle, &mut self.settlements, "Settle"),
@@ -139,7 +148,9 @@ impl Outboxes {
         now: Now,
         metrics: &Metrics,
     ) -> bool {
-        let Some(index) = self.in_flight.iter().position(|(known, _)| *known == token) else { return false };
+        let Some(index) = self.in_flight.iter().position(|(known, _)| *known == token) else {
+            return false;
+        };
         let (_, kind) = self.in_flight.swap_remove(index);
         match (status, kind) {
             (_, Kind::Renew) => {}
@@ -176,7 +187,10 @@ impl Outboxes {
 
     pub(crate) fn count_dropped(&mut self, metrics: &Metrics) {
         metrics.count_own(Own::EventsDropped, self.events.take_dropped());
-        let settlements = self.settlements.take_dropped().saturating_add(self.releases.take_dropped());
+        let settlements = self
+            .settlements
+            .take_dropped()
+            .saturating_add(self.releases.take_dropped());
         metrics.count_own(Own::SettlementsDropped, settlements);
     }
 

@@ -43,7 +43,11 @@ impl Poll {
             }
         }
         if snapshot.is_held() {
-            log::info!("restored snapshot {} with {} keys", snapshot.version(), snapshot.key_count());
+            log::info!(
+                "restored snapshot {} with {} keys",
+                snapshot.version(),
+                snapshot.key_count()
+            );
         }
         Self::default()
     }
@@ -57,11 +61,18 @@ impl Poll {
     fn send(&mut self, worker: &Worker, now: Now) {
         let config = &worker.config;
         let snapshot = worker.snapshot.borrow();
-        let version = if self.wants_full { String::new() } else { snapshot.version().to_owned() };
+        let version = if self.wants_full {
+            String::new()
+        } else {
+            snapshot.version().to_owned()
+        };
         let key_uses = worker
             .take_key_uses()
             .into_iter()
-            .map(|(id, minute)| v1::KeyUse { key_id: id.as_bytes().to_vec(), minute })
+            .map(|(id, minute)| v1::KeyUse {
+                key_id: id.as_bytes().to_vec(),
+                minute,
+            })
             .collect();
         let message = v1::PollRequest {
             node_id: worker.node_id.clone(),
@@ -105,7 +116,9 @@ impl Poll {
         }
         // Our own Envoy answers 503 and 504 when the control plane does not: neither is a snapshot.
         let headers = host::headers(Headers::HttpCallResponse).unwrap_or_default();
-        let is_feed = headers.get(b"content-type").is_some_and(|kind| kind.starts_with(CONTENT_TYPE.as_bytes()));
+        let is_feed = headers
+            .get(b"content-type")
+            .is_some_and(|kind| kind.starts_with(CONTENT_TYPE.as_bytes()));
         match headers.get(b":status") {
             Some(b"200") if is_feed => {}
             status => {

@@ -14,7 +14,10 @@ pub(crate) struct Random {
 
 impl Default for Random {
     fn default() -> Self {
-        Self { block: [0; BLOCK_BYTES], used: BLOCK_BYTES }
+        Self {
+            block: [0; BLOCK_BYTES],
+            used: BLOCK_BYTES,
+        }
     }
 }
 

@@ -47,18 +47,29 @@ impl Running {
     }
 
     fn is_drained(&self) -> bool {
-        self.drain_until.is_some_and(|until| self.worker.outboxes.borrow().is_empty() || host::now().0 > until)
+        self.drain_until
+            .is_some_and(|until| self.worker.outboxes.borrow().is_empty() || host::now().0 > until)
     }
 }
 
 impl Context for Root {
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         self.on_call(|running| {
-            let message = if status == 0 { host::buffer(Buffer::GrpcMessage, size).unwrap_or_default() } else { Vec::new() };
+            let message = if status == 0 {
+                host::buffer(Buffer::GrpcMessage, size).unwrap_or_default()
+            } else {
+                Vec::new()
+            };
             let worker = &running.worker;
             let jitter = worker.random.borrow_mut().number();
-            let known =
-                worker.outboxes.borrow_mut().answered(token, status, &message, jitter, host::now(), &worker.metrics);
+            let known = worker.outboxes.borrow_mut().answered(
+                token,
+                status,
+                &message,
+                jitter,
+                host::now(),
+                &worker.metrics,
+            );
             // A full batch may be waiting behind the one that just arrived.
             if known && status == 0 {
                 running.send();
@@ -69,14 +80,24 @@ impl Context for Root {
         });
     }
 
-    fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize, _trailer_count: usize) {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        header_count: usize,
+        body_size: usize,
+        _trailer_count: usize,
+    ) {
         self.on_call(|running| {
-            running.poll.answered(&running.worker, token, header_count, body_size, host::now());
+            running
+                .poll
+                .answered(&running.worker, token, header_count, body_size, host::now());
         });
     }
 
     fn on_done(&mut self) -> bool {
-        let Some(running) = &mut self.running else { return true };
+        let Some(running) = &mut self.running else {
+            return true;
+        };
         running.drain_until = Some(host::now().0.saturating_add(DRAIN_NS));
         running.send();
         running.is_drained()
@@ -100,7 +121,11 @@ impl RootContext for Root {
         };
         let worker = Rc::new(Worker::new(config, node_id));
         let poll = Poll::start(&worker, host::now());
-        self.running = Some(Running { worker, poll, drain_until: None });
+        self.running = Some(Running {
+            worker,
+            poll,
+            drain_until: None,
+        });
         host::set_tick_period(TICK);
         true
     }

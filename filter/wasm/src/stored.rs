@@ -27,9 +27,17 @@ pub(crate) enum Stored {
 
 /// The messages to be applied in order; none if there is nothing usable.
 pub(crate) fn restore() -> Vec<Vec<u8>> {
-    let (Some(base), _) = host::shared_data(BASE) else { return Vec::new() };
-    let Some(base_payload) = open(&base) else { return Vec::new() };
-    let mut messages: Vec<Vec<u8>> = fields(base_payload).nth(1).map(<[u8]>::to_vec).into_iter().collect();
+    let (Some(base), _) = host::shared_data(BASE) else {
+        return Vec::new();
+    };
+    let Some(base_payload) = open(&base) else {
+        return Vec::new();
+    };
+    let mut messages: Vec<Vec<u8>> = fields(base_payload)
+        .nth(1)
+        .map(<[u8]>::to_vec)
+        .into_iter()
+        .collect();
     let (deltas, _) = host::shared_data(DELTAS);
     if let Some(payload) = deltas.as_deref().and_then(open) {
         let mut parts = fields(payload);
@@ -44,7 +52,11 @@ pub(crate) fn restore() -> Vec<Vec<u8>> {
 
 /// Stores what was just applied, unless another worker did.
 pub(crate) fn store(version: &str, full: bool, message: &[u8]) -> Stored {
-    if full { store_base(version, message) } else { append_delta(version, message) }
+    if full {
+        store_base(version, message)
+    } else {
+        append_delta(version, message)
+    }
 }
 
 fn store_base(version: &str, message: &[u8]) -> Stored {
@@ -64,9 +76,13 @@ fn store_base(version: &str, message: &[u8]) -> Stored {
 fn append_delta(version: &str, message: &[u8]) -> Stored {
     for _ in 0..CAS_TRIES {
         let (record, cas) = host::shared_data(DELTAS);
-        let Some(payload) = record.as_deref().and_then(open) else { return Stored::Grown };
+        let Some(payload) = record.as_deref().and_then(open) else {
+            return Stored::Grown;
+        };
         let mut parts = fields(payload);
-        let (Some(mark), Some(head)) = (parts.next(), parts.next()) else { return Stored::Grown };
+        let (Some(mark), Some(head)) = (parts.next(), parts.next()) else {
+            return Stored::Grown;
+        };
         if head == version.as_bytes() {
             return Stored::Kept;
         }
@@ -91,13 +107,19 @@ fn head() -> Option<Vec<u8>> {
 }
 
 fn seal(payload: &[u8]) -> Vec<u8> {
-    [&FORMAT.to_le_bytes()[..], &checksum(payload).to_le_bytes(), payload].concat()
+    [
+        &FORMAT.to_le_bytes()[..],
+        &checksum(payload).to_le_bytes(),
+        payload,
+    ]
+    .concat()
 }
 
 fn open(record: &[u8]) -> Option<&[u8]> {
     let (format, rest) = record.split_first_chunk::<4>()?;
     let (sum, payload) = rest.split_first_chunk::<8>()?;
-    (u32::from_le_bytes(*format) == FORMAT && u64::from_le_bytes(*sum) == checksum(payload)).then_some(payload)
+    (u32::from_le_bytes(*format) == FORMAT && u64::from_le_bytes(*sum) == checksum(payload))
+        .then_some(payload)
 }
 
 fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
@@ -128,5 +150,7 @@ fn checksum(bytes: &[u8]) -> u64 {
     let words = words.iter().map(|word| u64::from_le_bytes(*word));
     words
         .chain(rest.iter().map(|byte| u64::from(*byte)))
-        .fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |sum, word| (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3))
+        .fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |sum, word| {
+            (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3)
+        })
 }

@@ -66,7 +66,11 @@ impl Worker {
             Effect::Release(settlement) => self.outboxes.borrow_mut().release(*settlement, now),
             Effect::Record(event) => self.outboxes.borrow_mut().record(*event, now, &self.metrics),
             Effect::KeyUsed(id) => self.key_used(id, now),
-            Effect::Seen { quota, remaining, live_workers } => {
+            Effect::Seen {
+                quota,
+                remaining,
+                live_workers,
+            } => {
                 self.shares.borrow_mut().saw(&quota, remaining, live_workers);
             }
             Effect::DrewShare { quota } => self.shares.borrow_mut().drew(&quota),
@@ -100,7 +104,9 @@ impl Worker {
 
     /// Each kind at most once a second.
     fn warn(&self, warning: Warning, now: Now) {
-        let Some(last) = self.warned.get(warning as usize) else { return };
+        let Some(last) = self.warned.get(warning as usize) else {
+            return;
+        };
         if now.0.saturating_sub(last.get()) < WARNING_INTERVAL_NS {
             return;
         }

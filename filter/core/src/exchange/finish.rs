@@ -47,12 +47,27 @@ pub(super) fn flat_cost(estimate: &Estimate) -> NanoUsd {
 
 /// Ends the reading of a response.
 pub(super) fn done(state: Box<ReadingResponse>, ending: Ending) -> Done {
-    let ReadingResponse { call, admission, status, forwarded, responded, first_byte, response_bytes, reader, answer } =
-        *state;
-    let reading = reader.map(|reader| reader.finish(ending == Ending::Complete)).unwrap_or_default();
+    let ReadingResponse {
+        call,
+        admission,
+        status,
+        forwarded,
+        responded,
+        first_byte,
+        response_bytes,
+        reader,
+        answer,
+    } = *state;
+    let reading = reader
+        .map(|reader| reader.finish(ending == Ending::Complete))
+        .unwrap_or_default();
     let consumption = consume(&call, &admission, status, ending, reading);
     let is_stream = matches!(answer, Answer::Passing { is_stream: true, .. });
-    let ttft_ms = if is_stream && first_byte > Now::default() { first_byte.ms_since(forwarded) } else { 0 };
+    let ttft_ms = if is_stream && first_byte > Now::default() {
+        first_byte.ms_since(forwarded)
+    } else {
+        0
+    };
     Done {
         upstream_latency_ms: responded.ms_since(forwarded),
         ttft_ms,
@@ -79,14 +94,26 @@ fn consume(
     let model = reading.model;
     if let Some(usage) = reading.tokens {
         let cost = estimate.pricing.cost(&usage);
-        return Consumption { usage, cost, source, model, released: false };
+        return Consumption {
+            usage,
+            cost,
+            source,
+            model,
+            released: false,
+        };
     }
     // Asked for no tokens, or refused by the provider: there is nothing to estimate.
     let nothing_used = call.facts.is_none() || (status >= 400 && ending == Ending::Complete);
     if !needs_usage(admission) || nothing_used {
         let cost = estimate.pricing.cost(&TokenUsage::default());
         let source = Some(UsageSource::Reported);
-        return Consumption { usage: TokenUsage::default(), cost, source, model, released: false };
+        return Consumption {
+            usage: TokenUsage::default(),
+            cost,
+            source,
+            model,
+            released: false,
+        };
     }
     Consumption {
         usage: estimate.usage,
@@ -99,7 +126,13 @@ fn consume(
 
 /// No answer of the upstream's came: no tokens, no cost.
 pub(super) fn nothing(released: bool) -> Consumption {
-    Consumption { usage: TokenUsage::default(), cost: NanoUsd::ZERO, source: None, model: None, released }
+    Consumption {
+        usage: TokenUsage::default(),
+        cost: NanoUsd::ZERO,
+        source: None,
+        model: None,
+        released,
+    }
 }
 
 /// The exchange is over: what is open is resolved, what happened is recorded.
@@ -154,20 +187,34 @@ pub(super) fn ended(state: Exchange, details: Option<&[u8]>, now: Now) -> (Excha
             }
             if held {
                 // The client has seen nothing of the upstream's answer.
-                done.status =
-                    if by_client { STATUS_CLIENT_CLOSED } else { ErrorCode::UpstreamError.status() };
+                done.status = if by_client {
+                    STATUS_CLIENT_CLOSED
+                } else {
+                    ErrorCode::UpstreamError.status()
+                };
             }
             resolve(&mut list, done, now);
         }
         Exchange::Done(done) => resolve(&mut list, *done, now),
         Exchange::Rejected(state) => list.push(Effect::Record(Box::new(refused(*state, now)))),
     }
-    (Exchange::Over, Effects { flow: crate::effect::Flow::Continue, list })
+    (
+        Exchange::Over,
+        Effects {
+            flow: crate::effect::Flow::Continue,
+            list,
+        },
+    )
 }
 
 fn resolve(list: &mut Vec<Effect>, done: Done, now: Now) {
     let event = answered(&done, now);
-    let Done { call, admission, consumption, .. } = done;
+    let Done {
+        call,
+        admission,
+        consumption,
+        ..
+    } = done;
     if consumption.source == Some(UsageSource::Estimated) {
         list.push(Effect::Count(Metric::Estimated));
     }
@@ -183,7 +230,11 @@ fn resolve(list: &mut Vec<Effect>, done: Done, now: Now) {
             |quota| actual(quota, &consumption),
         );
         let settlement = Box::new(settlement);
-        list.push(if consumption.released { Effect::Release(settlement) } else { Effect::Settle(settlement) });
+        list.push(if consumption.released {
+            Effect::Release(settlement)
+        } else {
+            Effect::Settle(settlement)
+        });
     }
     list.push(Effect::Record(Box::new(event)));
 }
@@ -226,7 +277,12 @@ pub(super) fn settlement(
             quota: quota.clone(),
         })
         .collect();
-    Settlement { id, workspace_id, reserved_at_ms, amounts }
+    Settlement {
+        id,
+        workspace_id,
+        reserved_at_ms,
+        amounts,
+    }
 }
 
 fn base(id: RequestId, started: Now, key: Option<&Key>, now: Now) -> RequestEvent {

@@ -38,7 +38,11 @@ pub(super) struct Target<'a> {
 /// The path that goes upstream, and its length without the query.
 pub(super) fn upstream_path(target: &Target<'_>, query: &[u8]) -> (String, usize) {
     let query = path::without_candidates(query);
-    let base = if target.below_base { target.policy.api.base_path.as_str() } else { "" };
+    let base = if target.below_base {
+        target.policy.api.base_path.as_str()
+    } else {
+        ""
+    };
     let joined = path::join(base, target.rest, &query);
     let text = String::from_utf8(joined)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
@@ -48,7 +52,10 @@ pub(super) fn upstream_path(target: &Target<'_>, query: &[u8]) -> (String, usize
 
 /// A bypassed request's headers: only what could steer our own routes is taken out.
 pub(super) fn without_internal(headers: &HeaderBlock) -> HeaderBlock {
-    let kept: Vec<_> = headers.iter().filter(|(name, _)| !name.starts_with(INTERNAL)).collect();
+    let kept: Vec<_> = headers
+        .iter()
+        .filter(|(name, _)| !name.starts_with(INTERNAL))
+        .collect();
     HeaderBlock::build(&kept)
 }
 
@@ -113,8 +120,9 @@ fn credential(auth: &UpstreamAuth) -> Option<(&str, String)> {
         UpstreamAuth::None => None,
         UpstreamAuth::Bearer { token } => Some(("authorization", format!("Bearer {token}"))),
         UpstreamAuth::ApiKeyHeader { header_name, value } => Some((header_name, value.clone())),
-        UpstreamAuth::Basic { user_password } => {
-            Some(("authorization", format!("Basic {}", base64::encode(user_password.as_bytes()))))
-        }
+        UpstreamAuth::Basic { user_password } => Some((
+            "authorization",
+            format!("Basic {}", base64::encode(user_password.as_bytes())),
+        )),
     }
 }

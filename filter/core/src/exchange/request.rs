@@ -67,7 +67,8 @@ fn number(value: &[u8]) -> Option<u64> {
 }
 
 fn has_trailers(te: &[u8]) -> bool {
-    te.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    te.split(|byte| *byte == b',')
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// A refusal while it is being decided, with what is known by then.
@@ -79,15 +80,27 @@ pub(super) struct Refuse {
 
 impl Refuse {
     fn unknown(refusal: Refusal) -> Self {
-        Self { refusal, key: None, call: None }
+        Self {
+            refusal,
+            key: None,
+            call: None,
+        }
     }
 
     fn of_key(key: &Rc<Key>, code: ErrorCode) -> Self {
-        Self { refusal: Refusal::new(code), key: Some(Rc::clone(key)), call: None }
+        Self {
+            refusal: Refusal::new(code),
+            key: Some(Rc::clone(key)),
+            call: None,
+        }
     }
 
     fn of_call(call: Box<Call>, refusal: Refusal) -> Self {
-        Self { refusal, key: Some(Rc::clone(&call.key)), call: Some(call) }
+        Self {
+            refusal,
+            key: Some(Rc::clone(&call.key)),
+            call: Some(call),
+        }
     }
 }
 
@@ -109,7 +122,13 @@ pub(super) fn headers(
             Effect::SetRequestHeaders(forward::without_internal(&headers)),
             Effect::Count(Metric::Bypassed),
         ];
-        return (Exchange::Bypassed, Effects { flow: Flow::Continue, list: effects });
+        return (
+            Exchange::Bypassed,
+            Effects {
+                flow: Flow::Continue,
+                list: effects,
+            },
+        );
     }
     let method = lossy(seen.method);
     match identify_call(&headers, &seen, id, world, now) {
@@ -120,7 +139,13 @@ pub(super) fn headers(
                 Err(code) => refuse(id, now, method, Refuse::of_call(call, Refusal::new(code))),
                 Ok(()) if needs_body => {
                     let state = ReadingRequest { call, headers, peer };
-                    (Exchange::ReadingRequest(Box::new(state)), Effects { flow: Flow::Pause, list: Vec::new() })
+                    (
+                        Exchange::ReadingRequest(Box::new(state)),
+                        Effects {
+                            flow: Flow::Pause,
+                            list: Vec::new(),
+                        },
+                    )
                 }
                 Ok(()) => decide(call, headers, peer, None, world, now),
             }
@@ -138,7 +163,10 @@ fn identify_call(
     now: Now,
 ) -> Result<Box<Call>, Box<Refuse>> {
     let unknown = |code| Box::new(Refuse::unknown(Refusal::new(code)));
-    let too_old = world.config.snapshot_max_age_ms.is_some_and(|max| world.snapshot.age_ms(now.unix_ms()) > max);
+    let too_old = world
+        .config
+        .snapshot_max_age_ms
+        .is_some_and(|max| world.snapshot.age_ms(now.unix_ms()) > max);
     if !world.snapshot.is_held() || too_old {
         return Err(unknown(ErrorCode::NotReady));
     }
@@ -147,14 +175,18 @@ fn identify_call(
     }
     let (bare_path, query) = path::split_query(seen.path);
     path::check(bare_path).map_err(|error| {
-        Box::new(Refuse::unknown(Refusal::with_message(ErrorCode::ValidationError, error.to_string())))
+        Box::new(Refuse::unknown(Refusal::with_message(
+            ErrorCode::ValidationError,
+            error.to_string(),
+        )))
     })?;
     let found = identify::candidate(headers, query)
         .and_then(|candidate| identify::find(candidate, world.snapshot))
         .map_err(|reason| match reason {
-            NotIdentified::Ambiguous => {
-                Box::new(Refuse::unknown(Refusal::with_message(ErrorCode::ValidationError, reason.to_string())))
-            }
+            NotIdentified::Ambiguous => Box::new(Refuse::unknown(Refusal::with_message(
+                ErrorCode::ValidationError,
+                reason.to_string(),
+            ))),
             NotIdentified::Missing | NotIdentified::Malformed | NotIdentified::Unknown => {
                 unknown(ErrorCode::InvalidApiKey)
             }
@@ -183,20 +215,32 @@ fn identify_call(
     });
     let allowed = &call.key.allowed_api_ids;
     if !allowed.is_empty() && !allowed.contains(&call.policy.api.id) {
-        return Err(Box::new(Refuse::of_call(call, Refusal::new(ErrorCode::Forbidden))));
+        return Err(Box::new(Refuse::of_call(
+            call,
+            Refusal::new(ErrorCode::Forbidden),
+        )));
     }
     if !call.policy.api.is_active {
-        return Err(Box::new(Refuse::of_call(call, Refusal::new(ErrorCode::ApiInactive))));
+        return Err(Box::new(Refuse::of_call(
+            call,
+            Refusal::new(ErrorCode::ApiInactive),
+        )));
     }
     Ok(call)
 }
 
 fn find_api<'a>(seen: &Seen<'a>, key: &Key, world: World<'a>) -> Option<Target<'a>> {
     let (bare_path, _) = path::split_query(seen.path);
-    let by_slug = (world.config.mode == Mode::Gateway).then(|| path::split_proxy(bare_path)).flatten();
+    let by_slug = (world.config.mode == Mode::Gateway)
+        .then(|| path::split_proxy(bare_path))
+        .flatten();
     if let Some((slug, rest)) = by_slug {
         let policy = world.snapshot.policy_by_slug(&key.workspace_id, slug)?;
-        return Some(Target { policy, rest, below_base: true });
+        return Some(Target {
+            policy,
+            rest,
+            below_base: true,
+        });
     }
     let host = std::str::from_utf8(seen.authority).ok()?.to_ascii_lowercase();
     let bare_host = std::str::from_utf8(config::without_port(host.as_bytes())).ok()?;
@@ -204,7 +248,11 @@ fn find_api<'a>(seen: &Seen<'a>, key: &Key, world: World<'a>) -> Option<Target<'
         .snapshot
         .policy_by_host(&key.workspace_id, &host)
         .or_else(|| world.snapshot.policy_by_host(&key.workspace_id, bare_host))?;
-    Some(Target { policy, rest: bare_path, below_base: false })
+    Some(Target {
+        policy,
+        rest: bare_path,
+        below_base: false,
+    })
 }
 
 /// A peer that was not asked for is the last entry that Envoy itself put into `x-forwarded-for`.
@@ -218,15 +266,25 @@ fn peer_address(peer: Option<&[u8]>, forwarded_for: Option<&[u8]>, mode: Mode) -
 
 /// Whether model and size of the body decide anything.
 fn needs_body(call: &Call) -> bool {
-    let Policy { api, counts_tokens, .. } = &*call.policy;
+    let Policy {
+        api, counts_tokens, ..
+    } = &*call.policy;
     *counts_tokens
         || matches!(api.cost_model, Some(CostModel::PerToken(_)))
         || !call.key.allowed_models.is_empty()
 }
 
 fn check_length(seen: &Seen<'_>, needs_body: bool, world: World<'_>) -> Result<(), ErrorCode> {
-    let max = if needs_body { world.config.request_body_max_bytes } else { world.config.listener_buffer_bytes };
-    if seen.content_length.is_some_and(|length| length > max) { Err(ErrorCode::RequestTooLarge) } else { Ok(()) }
+    let max = if needs_body {
+        world.config.request_body_max_bytes
+    } else {
+        world.config.listener_buffer_bytes
+    };
+    if seen.content_length.is_some_and(|length| length > max) {
+        Err(ErrorCode::RequestTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn body(
@@ -243,9 +301,19 @@ pub(super) fn body(
         return refuse_call(state.call, Refusal::new(ErrorCode::RequestTooLarge));
     }
     if !end_of_stream {
-        return (Exchange::ReadingRequest(state), Effects { flow: Flow::Pause, list: Vec::new() });
+        return (
+            Exchange::ReadingRequest(state),
+            Effects {
+                flow: Flow::Pause,
+                list: Vec::new(),
+            },
+        );
     }
-    let ReadingRequest { mut call, headers, peer } = *state;
+    let ReadingRequest {
+        mut call,
+        headers,
+        peer,
+    } = *state;
     let body = body.unwrap_or_default();
     if body.is_empty() {
         return decide(call, headers, peer, None, world, now);
@@ -268,11 +336,21 @@ pub(super) fn body(
 
 /// JSON, or nothing said: a client that leaves the type out still means JSON.
 fn is_json(content_type: Option<&[u8]>) -> bool {
-    let Some(content_type) = content_type else { return true };
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let Some(content_type) = content_type else {
+        return true;
+    };
+    let essence = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     let json = b"json";
     essence.is_empty()
-        || essence.len().checked_sub(json.len()).and_then(|at| essence.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(json))
+        || essence
+            .len()
+            .checked_sub(json.len())
+            .and_then(|at| essence.get(at..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(json))
 }
 
 /// Model, price and quotas; asks the limit service if any quota matches.
@@ -289,9 +367,12 @@ fn decide(
     }
     let policy = Rc::clone(&call.policy);
     let body_bytes = body.map_or(0, |body| body.len() as u64);
-    let Ok(estimate) =
-        Estimate::of(&policy.api, call.facts.as_ref(), body_bytes, policy.workspace.unpriced_model_policy)
-    else {
+    let Ok(estimate) = Estimate::of(
+        &policy.api,
+        call.facts.as_ref(),
+        body_bytes,
+        policy.workspace.unpriced_model_policy,
+    ) else {
         return refuse_call(call, Refusal::new(ErrorCode::ModelNotPriced));
     };
     let subject = Subject {
@@ -325,8 +406,22 @@ fn decide(
         api_id: policy.api.id,
         quotas: quotas.clone(),
     })));
-    let state = Reserving { call, headers, quotas, labels, estimate, asked: now, injected };
-    (Exchange::Reserving(Box::new(state)), Effects { flow: Flow::Pause, list })
+    let state = Reserving {
+        call,
+        headers,
+        quotas,
+        labels,
+        estimate,
+        asked: now,
+        injected,
+    };
+    (
+        Exchange::Reserving(Box::new(state)),
+        Effects {
+            flow: Flow::Pause,
+            list,
+        },
+    )
 }
 
 /// A key with a list of models may only name one of them.
@@ -344,12 +439,19 @@ fn model_allowed(call: &Call) -> bool {
 /// The body that makes an OpenAI stream end with its usage, unless the client asked for that itself.
 fn with_usage(call: &Call, body: &[u8]) -> Option<Vec<u8>> {
     let facts = call.facts.as_ref()?;
-    let speaks_openai = matches!(call.policy.api.usage_format, UsageFormat::Auto | UsageFormat::OpenAi);
+    let speaks_openai = matches!(
+        call.policy.api.usage_format,
+        UsageFormat::Auto | UsageFormat::OpenAi
+    );
     let wanted = facts.stream
         && facts.include_usage != Some(true)
         && speaks_openai
         && Dialect::of(call.endpoint().as_bytes(), facts) == Dialect::OpenAiChatCompletions;
-    if wanted { request_body::inject_include_usage(body, facts) } else { None }
+    if wanted {
+        request_body::inject_include_usage(body, facts)
+    } else {
+        None
+    }
 }
 
 /// The limit service answered.
@@ -359,7 +461,11 @@ pub(super) fn answered(
     world: World<'_>,
     now: Now,
 ) -> (Exchange, Effects) {
-    let view = View { quotas: &state.quotas, labels: &state.labels, results: &reserved.results };
+    let view = View {
+        quotas: &state.quotas,
+        labels: &state.labels,
+        results: &reserved.results,
+    };
     if !reserved.admitted {
         return match limits::refusal(view, now) {
             Some(refused) => refuse_reserved(state, &reserved, refused, now),
@@ -375,11 +481,26 @@ pub(super) fn answered(
     for (quota, result) in state.quotas.iter().zip(&reserved.results) {
         if quota.failure_mode == FailureMode::BoundedOpen && quota.mode == QuotaMode::Enforce {
             let live_workers = reserved.live_workers;
-            list.push(Effect::Seen { quota: Box::new(quota.clone()), remaining: result.remaining, live_workers });
+            list.push(Effect::Seen {
+                quota: Box::new(quota.clone()),
+                remaining: result.remaining,
+                live_workers,
+            });
         }
     }
-    let Reserving { call, headers, quotas, labels, estimate, asked, injected } = *state;
-    list.push(Effect::Opened { id: call.id, workspace_id: call.policy.workspace.id });
+    let Reserving {
+        call,
+        headers,
+        quotas,
+        labels,
+        estimate,
+        asked,
+        injected,
+    } = *state;
+    list.push(Effect::Opened {
+        id: call.id,
+        workspace_id: call.policy.workspace.id,
+    });
     let admission = Admission {
         quotas,
         labels,
@@ -395,15 +516,34 @@ pub(super) fn answered(
 }
 
 /// It did not answer: the quotas' failure modes decide.
-pub(super) fn failed(state: Box<Reserving>, shares: &Shares, world: World<'_>, now: Now) -> (Exchange, Effects) {
-    let mut list = vec![Effect::Count(Metric::ReserveFailed), Effect::Warn(Warning::LimitServiceAway)];
+pub(super) fn failed(
+    state: Box<Reserving>,
+    shares: &Shares,
+    world: World<'_>,
+    now: Now,
+) -> (Exchange, Effects) {
+    let mut list = vec![
+        Effect::Count(Metric::ReserveFailed),
+        Effect::Warn(Warning::LimitServiceAway),
+    ];
     match fallback::decide(&state.quotas, shares) {
         Fallback::Admit(drawn) => {
             list.extend(drawn);
             list.push(Effect::Count(Metric::Degraded));
-            let Reserving { call, headers, quotas, labels, estimate, asked, injected } = *state;
+            let Reserving {
+                call,
+                headers,
+                quotas,
+                labels,
+                estimate,
+                asked,
+                injected,
+            } = *state;
             // The service may have reserved and only its answer got lost: renewed and settled all the same.
-            list.push(Effect::Opened { id: call.id, workspace_id: call.policy.workspace.id });
+            list.push(Effect::Opened {
+                id: call.id,
+                workspace_id: call.policy.workspace.id,
+            });
             let admission = Admission {
                 quotas,
                 labels,
@@ -419,14 +559,22 @@ pub(super) fn failed(state: Box<Reserving>, shares: &Shares, world: World<'_>, n
         }
         Fallback::Closed => {
             list.push(release_of(&state));
-            let refused = limits::Refused { refusal: Refusal::new(ErrorCode::NotReady), rule_id: None, budget_id: None };
+            let refused = limits::Refused {
+                refusal: Refusal::new(ErrorCode::NotReady),
+                rule_id: None,
+                budget_id: None,
+            };
             refuse_unasked(state, refused, list)
         }
         Fallback::Exhausted(index) => {
             list.push(release_of(&state));
             let refused = match (state.quotas.get(index), state.labels.get(index)) {
                 (Some(quota), Some(label)) => limits::exhausted(quota, label),
-                _ => limits::Refused { refusal: Refusal::new(ErrorCode::NotReady), rule_id: None, budget_id: None },
+                _ => limits::Refused {
+                    refusal: Refusal::new(ErrorCode::NotReady),
+                    rule_id: None,
+                    budget_id: None,
+                },
             };
             refuse_unasked(state, refused, list)
         }
@@ -442,13 +590,29 @@ fn admit(
     world: World<'_>,
     now: Now,
 ) -> (Exchange, Effects) {
-    list.push(Effect::SetRequestHeaders(forward::headers(&call, headers, injected, world.config.mode)));
+    list.push(Effect::SetRequestHeaders(forward::headers(
+        &call,
+        headers,
+        injected,
+        world.config.mode,
+    )));
     if world.config.mode == Mode::Gateway {
         list.push(Effect::ChooseRoute);
     }
     list.push(Effect::Count(Metric::Admitted));
-    let state = Forwarding { call, admission, forwarded: now, injected };
-    (Exchange::Forwarding(Box::new(state)), Effects { flow: Flow::Continue, list })
+    let state = Forwarding {
+        call,
+        admission,
+        forwarded: now,
+        injected,
+    };
+    (
+        Exchange::Forwarding(Box::new(state)),
+        Effects {
+            flow: Flow::Continue,
+            list,
+        },
+    )
 }
 
 /// Gives back what the service may have reserved without our hearing of it.
@@ -469,7 +633,11 @@ fn refuse_reserved(
     refused: limits::Refused,
     now: Now,
 ) -> (Exchange, Effects) {
-    let view = View { quotas: &state.quotas, labels: &state.labels, results: &reserved.results };
+    let view = View {
+        quotas: &state.quotas,
+        labels: &state.labels,
+        results: &reserved.results,
+    };
     let mut more = HeaderText::with_capacity(10);
     limits::rule_headers(&mut more, view, now);
     limits::budget_headers(&mut more, view, rateguard_model::money::NanoUsd::ZERO);
@@ -495,7 +663,11 @@ fn rejected(
     degraded: bool,
     mut list: Vec<Effect>,
 ) -> (Exchange, Effects) {
-    let limits::Refused { refusal, rule_id, budget_id } = refused;
+    let limits::Refused {
+        refusal,
+        rule_id,
+        budget_id,
+    } = refused;
     list.push(Effect::Reply(Box::new(refusal.reply(&call.id, more))));
     list.push(Effect::Count(Metric::Refused(refusal.code)));
     let state = Rejected {
@@ -511,11 +683,21 @@ fn rejected(
         degraded,
         replacement: None,
     };
-    (Exchange::Rejected(Box::new(state)), Effects { flow: Flow::Pause, list })
+    (
+        Exchange::Rejected(Box::new(state)),
+        Effects {
+            flow: Flow::Pause,
+            list,
+        },
+    )
 }
 
 fn refuse_call(call: Box<Call>, refusal: Refusal) -> (Exchange, Effects) {
-    let refused = limits::Refused { refusal, rule_id: None, budget_id: None };
+    let refused = limits::Refused {
+        refusal,
+        rule_id: None,
+        budget_id: None,
+    };
     rejected(call, refused, &HeaderText::default(), false, false, Vec::new())
 }
 
@@ -538,22 +720,43 @@ fn refuse(id: RequestId, now: Now, method: String, refused: Refuse) -> (Exchange
         degraded: false,
         replacement: None,
     };
-    (Exchange::Rejected(Box::new(state)), Effects { flow: Flow::Pause, list })
+    (
+        Exchange::Rejected(Box::new(state)),
+        Effects {
+            flow: Flow::Pause,
+            list,
+        },
+    )
 }
 
 /// `GET /ready` of the gateway.
 fn ready(id: RequestId, world: World<'_>, now: Now) -> (Exchange, Effects) {
-    let too_old = world.config.snapshot_max_age_ms.is_some_and(|max| world.snapshot.age_ms(now.unix_ms()) > max);
+    let too_old = world
+        .config
+        .snapshot_max_age_ms
+        .is_some_and(|max| world.snapshot.age_ms(now.unix_ms()) > max);
     let reply = if world.snapshot.is_held() && !too_old {
         Reply {
             status: 200,
-            headers: vec![(REQUEST_ID, id.to_string()), ("content-type", "application/json".to_owned())],
-            body: format!("{{\"status\":\"ready\",\"timestamp\":\"{}\"}}", limits::timestamp(now.unix_ms())),
+            headers: vec![
+                (REQUEST_ID, id.to_string()),
+                ("content-type", "application/json".to_owned()),
+            ],
+            body: format!(
+                "{{\"status\":\"ready\",\"timestamp\":\"{}\"}}",
+                limits::timestamp(now.unix_ms())
+            ),
         }
     } else {
         Refusal::new(ErrorCode::NotReady).reply(&id, &HeaderText::default())
     };
-    (Exchange::Over, Effects { flow: Flow::Pause, list: vec![Effect::Reply(Box::new(reply))] })
+    (
+        Exchange::Over,
+        Effects {
+            flow: Flow::Pause,
+            list: vec![Effect::Reply(Box::new(reply))],
+        },
+    )
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -1,7 +1,9 @@
 //! From the response's headers to its end.
 
 use super::finish::{self, Ending};
-use super::{Admission, Answer, Call, Done, ErrorType, Exchange, Forwarding, ReadingResponse, Rejected, World};
+use super::{
+    Admission, Answer, Call, Done, ErrorType, Exchange, Forwarding, ReadingResponse, Rejected, World,
+};
 use crate::effect::{Effect, Effects, Flow, Metric};
 use crate::event::Now;
 use crate::headers::HeaderBlock;
@@ -46,16 +48,25 @@ impl<'a> Seen<'a> {
 
     fn is_json(&self) -> bool {
         let essence = essence(self.content_type);
-        essence.len() >= 4 && essence.get(essence.len() - 4..).is_some_and(|end| end.eq_ignore_ascii_case(b"json"))
+        essence.len() >= 4
+            && essence
+                .get(essence.len() - 4..)
+                .is_some_and(|end| end.eq_ignore_ascii_case(b"json"))
     }
 
     fn is_plain(&self) -> bool {
-        self.content_encoding.is_none_or(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+        self.content_encoding
+            .is_none_or(|encoding| encoding.trim_ascii().eq_ignore_ascii_case(b"identity"))
     }
 }
 
 fn essence(content_type: Option<&[u8]>) -> &[u8] {
-    content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+    content_type
+        .unwrap_or_default()
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
 }
 
 fn text(value: &[u8]) -> Option<&str> {
@@ -73,14 +84,22 @@ pub(super) fn headers(
 ) -> (Exchange, Effects) {
     let seen = Seen::read(&headers);
     if let Some(details) = details
-        && let LocalReply::Map { code, reached_upstream } = local_reply::read(seen.status, details, world.config.mode)
+        && let LocalReply::Map {
+            code,
+            reached_upstream,
+        } = local_reply::read(seen.status, details, world.config.mode)
     {
         return local(state, &headers, end_of_stream, code, reached_upstream, now);
     }
     if (100..200).contains(&seen.status) {
         return (Exchange::Forwarding(state), Effects::default());
     }
-    let Forwarding { call, admission, forwarded, injected } = *state;
+    let Forwarding {
+        call,
+        admission,
+        forwarded,
+        injected,
+    } = *state;
     let format = call.policy.api.usage_format;
     let has_body = !end_of_stream && !call.is_head() && !matches!(seen.status, 204 | 304);
     let reader = (has_body && format != UsageFormat::None)
@@ -90,7 +109,9 @@ pub(super) fn headers(
         && !is_stream
         && seen.is_json()
         && finish::needs_usage(&admission)
-        && seen.content_length.is_none_or(|length| length <= world.config.response_hold_max_bytes);
+        && seen
+            .content_length
+            .is_none_or(|length| length <= world.config.response_hold_max_bytes);
     let hider = (injected && has_body && is_stream && seen.is_plain()).then(UsageChunkHider::default);
     let hides = hider.is_some();
     let state = ReadingResponse {
@@ -105,21 +126,39 @@ pub(super) fn headers(
         answer: Answer::Passing { is_stream, hider },
     };
     if held {
-        let state = ReadingResponse { answer: Answer::Held(headers), ..state };
-        return (Exchange::ReadingResponse(Box::new(state)), Effects { flow: Flow::Pause, list: Vec::new() });
+        let state = ReadingResponse {
+            answer: Answer::Held(headers),
+            ..state
+        };
+        return (
+            Exchange::ReadingResponse(Box::new(state)),
+            Effects {
+                flow: Flow::Pause,
+                list: Vec::new(),
+            },
+        );
     }
     if !has_body {
         let done = finish::done(Box::new(state), Ending::Complete);
         let more = answer_headers(&done, true, now);
         let headers = with_headers(&headers, &more, false);
-        return (Exchange::Done(Box::new(done)), continue_with(Effect::SetResponseHeaders(headers)));
+        return (
+            Exchange::Done(Box::new(done)),
+            continue_with(Effect::SetResponseHeaders(headers)),
+        );
     }
     let edited = passing_headers(&state, &headers, hides);
-    (Exchange::ReadingResponse(Box::new(state)), continue_with(Effect::SetResponseHeaders(edited)))
+    (
+        Exchange::ReadingResponse(Box::new(state)),
+        continue_with(Effect::SetResponseHeaders(edited)),
+    )
 }
 
 fn continue_with(effect: Effect) -> Effects {
-    Effects { flow: Flow::Continue, list: vec![effect] }
+    Effects {
+        flow: Flow::Continue,
+        list: vec![effect],
+    }
 }
 
 /// Headers of an answer that passes before its usage is known.
@@ -128,8 +167,17 @@ fn passing_headers(state: &ReadingResponse, headers: &HeaderBlock, hides: bool) 
     let estimate = &state.admission.estimate;
     // A flat price is known already; any other would be a guess.
     let cost = (!finish::needs_usage(&state.admission)).then(|| finish::flat_cost(estimate));
-    common_headers(&mut more, &state.call, &state.admission, cost.unwrap_or(estimate.cost), state.responded);
-    more.push("x-rateguard-upstream-latency-ms", state.responded.ms_since(state.forwarded));
+    common_headers(
+        &mut more,
+        &state.call,
+        &state.admission,
+        cost.unwrap_or(estimate.cost),
+        state.responded,
+    );
+    more.push(
+        "x-rateguard-upstream-latency-ms",
+        state.responded.ms_since(state.forwarded),
+    );
     if let Some(cost) = cost {
         more.push("x-rateguard-cost-cents", cost.cents());
     }
@@ -145,7 +193,10 @@ fn answer_headers(done: &Done, knows_tokens: bool, now: Now) -> HeaderText {
     more.push("x-rateguard-cost-cents", done.consumption.cost.cents());
     if knows_tokens {
         more.push("x-rateguard-tokens-input", done.consumption.usage.input_tokens());
-        more.push("x-rateguard-tokens-output", done.consumption.usage.output_tokens());
+        more.push(
+            "x-rateguard-tokens-output",
+            done.consumption.usage.output_tokens(),
+        );
     }
     more
 }
@@ -165,7 +216,9 @@ fn with_headers(headers: &HeaderBlock, more: &HeaderText, body_changes: bool) ->
     let kept = headers
         .iter()
         .filter(|(name, _)| !more.has(name) && !(body_changes && *name == b"content-length"));
-    let ours = more.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let ours = more
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     HeaderBlock::build(&kept.chain(ours).collect::<Vec<_>>())
 }
 
@@ -195,7 +248,13 @@ fn held_body(
 ) -> (Exchange, Effects) {
     state.response_bytes = state.response_bytes.max(size as u64);
     let Some(body) = body.or((end_of_stream && size == 0).then_some(&[])) else {
-        return (Exchange::ReadingResponse(state), Effects { flow: Flow::Pause, list: Vec::new() });
+        return (
+            Exchange::ReadingResponse(state),
+            Effects {
+                flow: Flow::Pause,
+                list: Vec::new(),
+            },
+        );
     };
     if let Some(reader) = &mut state.reader {
         reader.push(body);
@@ -204,17 +263,26 @@ fn held_body(
         return release_held(state, now);
     }
     // Over what may be held: it goes on, and its cost follows in the trailer and the event.
-    let passing = Answer::Passing { is_stream: false, hider: None };
+    let passing = Answer::Passing {
+        is_stream: false,
+        hider: None,
+    };
     let Answer::Held(headers) = std::mem::replace(&mut state.answer, passing) else {
         return (Exchange::ReadingResponse(state), Effects::default());
     };
     let edited = passing_headers(&state, &headers, false);
-    (Exchange::ReadingResponse(state), continue_with(Effect::SetResponseHeaders(edited)))
+    (
+        Exchange::ReadingResponse(state),
+        continue_with(Effect::SetResponseHeaders(edited)),
+    )
 }
 
 /// The whole of a held answer is there: its headers can tell the cost.
 fn release_held(mut state: Box<ReadingResponse>, now: Now) -> (Exchange, Effects) {
-    let passing = Answer::Passing { is_stream: false, hider: None };
+    let passing = Answer::Passing {
+        is_stream: false,
+        hider: None,
+    };
     let answer = std::mem::replace(&mut state.answer, passing);
     let done = finish::done(state, Ending::Complete);
     let list = match answer {
@@ -224,7 +292,13 @@ fn release_held(mut state: Box<ReadingResponse>, now: Now) -> (Exchange, Effects
         }
         Answer::Passing { .. } => Vec::new(),
     };
-    (Exchange::Done(Box::new(done)), Effects { flow: Flow::Continue, list })
+    (
+        Exchange::Done(Box::new(done)),
+        Effects {
+            flow: Flow::Continue,
+            list,
+        },
+    )
 }
 
 fn passing_body(
@@ -240,7 +314,9 @@ fn passing_body(
         if let Some(reader) = &mut state.reader {
             reader.push(body);
         }
-        if let Answer::Passing { hider: Some(hider), .. } = &mut state.answer
+        if let Answer::Passing {
+            hider: Some(hider), ..
+        } = &mut state.answer
             && let std::borrow::Cow::Owned(shown) = hider.push(body)
         {
             effects.list.push(Effect::SetResponseBody(shown));
@@ -278,7 +354,10 @@ fn cost_trailers(done: &Done) -> Vec<Effect> {
     }
     let usage = &done.consumption.usage;
     vec![
-        Effect::AddResponseTrailer("x-rateguard-cost-cents", done.consumption.cost.cents().to_string()),
+        Effect::AddResponseTrailer(
+            "x-rateguard-cost-cents",
+            done.consumption.cost.cents().to_string(),
+        ),
         Effect::AddResponseTrailer("x-rateguard-tokens-input", usage.input_tokens().to_string()),
         Effect::AddResponseTrailer("x-rateguard-tokens-output", usage.output_tokens().to_string()),
     ]
@@ -287,12 +366,24 @@ fn cost_trailers(done: &Done) -> Vec<Effect> {
 /// The upstream's trailers end the body without a last body callback.
 pub(super) fn trailers(state: Box<ReadingResponse>, body: Option<&[u8]>, now: Now) -> (Exchange, Effects) {
     if matches!(state.answer, Answer::Held(_)) {
-        return held_body(state, body.map_or(0, <[u8]>::len), Some(body.unwrap_or_default()), true, now);
+        return held_body(
+            state,
+            body.map_or(0, <[u8]>::len),
+            Some(body.unwrap_or_default()),
+            true,
+            now,
+        );
     }
     // Nothing can be added to a body any more.
     let done = finish::done(state, Ending::Complete);
     let list = cost_trailers(&done);
-    (Exchange::Done(Box::new(done)), Effects { flow: Flow::Continue, list })
+    (
+        Exchange::Done(Box::new(done)),
+        Effects {
+            flow: Flow::Continue,
+            list,
+        },
+    )
 }
 
 /// Envoy answered instead of the upstream.
@@ -304,7 +395,12 @@ fn local(
     reached_upstream: bool,
     now: Now,
 ) -> (Exchange, Effects) {
-    let Forwarding { call, admission, forwarded, .. } = *state;
+    let Forwarding {
+        call,
+        admission,
+        forwarded,
+        ..
+    } = *state;
     let done = Done {
         upstream_latency_ms: now.ms_since(forwarded),
         ttft_ms: 0,
@@ -355,7 +451,10 @@ pub(super) fn early(
     let LocalReply::Map { code, .. } = local_reply::read(status, details, world.config.mode) else {
         return (state, Effects::default());
     };
-    let mut list = vec![Effect::Count(Metric::LocalReply), Effect::Count(Metric::Refused(code))];
+    let mut list = vec![
+        Effect::Count(Metric::LocalReply),
+        Effect::Count(Metric::Refused(code)),
+    ];
     let call = match state {
         Exchange::ReadingRequest(reading) => reading.call,
         Exchange::Reserving(reserving) => {
@@ -400,17 +499,28 @@ fn replace(
     if end_of_stream && !is_head {
         let reply = crate::effect::Reply {
             status: code.status(),
-            headers: more.iter().map(|(name, value)| (name, value.to_owned())).collect(),
+            headers: more
+                .iter()
+                .map(|(name, value)| (name, value.to_owned()))
+                .collect(),
             body,
         };
-        return (Effects { flow: Flow::Pause, list: vec![Effect::Reply(Box::new(reply))] }, None);
+        return (
+            Effects {
+                flow: Flow::Pause,
+                list: vec![Effect::Reply(Box::new(reply))],
+            },
+            None,
+        );
     }
     let status = code.status().to_string();
     let length = body.len().to_string();
-    let kept = headers
+    let kept = headers.iter().filter(|(name, _)| {
+        !more.has(name) && !matches!(*name, b":status" | b"content-length" | b"content-encoding")
+    });
+    let ours = more
         .iter()
-        .filter(|(name, _)| !more.has(name) && !matches!(*name, b":status" | b"content-length" | b"content-encoding"));
-    let ours = more.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let mut all: Vec<(&[u8], &[u8])> = vec![(b":status", status.as_bytes())];
     all.extend(kept.chain(ours));
     all.push((b"content-length", length.as_bytes()));

@@ -1,1 +1,178 @@
+use super::*;
+use proptest::prelude::*;
+use rateguard_model::quota::FailureMode;
+use rateguard_model::resource::{KeySecret, KeyState, UnpricedModelPolicy, UpstreamAuth};
+use rateguard_model::usage::UsageFormat;
 
+fn workspace(n: u8) -> Workspace {
+    Workspace {
+        id: WorkspaceId::from_bytes([n; 16]),
+        slug: format!("w{n}"),
+        time_zone: "UTC".parse().expect("a time zone"),
+        unpriced_model_policy: UnpricedModelPolicy::Block,
+        failure_mode: FailureMode::FailOpen,
+    }
+}
+
+fn api(n: u8, workspace: u8, slug: &str) -> Api {
+    Api {
+        id: ApiId::from_bytes([n; 16]),
+        workspace_id: WorkspaceId::from_bytes([workspace; 16]),
+        slug: slug.to_owned(),
+        hosts: vec![format!("{slug}.example.com")],
+        scheme: "https".to_owned(),
+        authority: "example.com".to_owned(),
+        base_path: String::new(),
+        cluster: "c".to_owned(),
+        auth: UpstreamAuth::None,
+        usage_format: UsageFormat::None,
+        cost_model: None,
+        timeout_ms: 1,
+        forward_cookies: false,
+        stream_cost_comment: false,
+        is_active: true,
+        price_version: String::new(),
+    }
+}
+
+fn key(n: u8, secrets: &[u8]) -> Key {
+    Key {
+        id: KeyId::from_bytes([n; 16]),
+        workspace_id: WorkspaceId::from_bytes([1; 16]),
+        state: KeyState::Active,
+        secrets: secrets
+            .iter()
+            .map(|s| KeySecret {
+                digest: digest(*s),
+                not_after_ms: None,
+            })
+            .collect(),
+        expires_at_ms: None,
+        allowed_api_ids: Vec::new(),
+        allowed_models: Vec::new(),
+        tags: Vec::new(),
+        owner_id: None,
+    }
+}
+
+fn digest(n: u8) -> Digest {
+    Digest::of(&[n])
+}
+
+fn held() -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    snapshot.apply(
+        Update {
+            version: "1".to_owned(),
+            full: true,
+            workspaces: vec![workspace(1), workspace(2)],
+            apis: vec![api(1, 1, "one"), api(2, 2, "one")],
+            keys: vec![key(1, &[1])],
+            ..Update::default()
+        },
+        0,
+    );
+    snapshot
+}
+
+#[test]
+fn ti_05_a_slug_belongs_to_its_workspace() {
+    let snapshot = held();
+    let find = |n: u8| {
+        snapshot
+            .policy_by_slug(&WorkspaceId::from_bytes([n; 16]), "one")
+            .map(|policy| policy.api.id)
+    };
+    assert_eq!(find(1), Some(ApiId::from_bytes([1; 16])));
+    assert_eq!(find(2), Some(ApiId::from_bytes([2; 16])));
+    assert_eq!(find(3), None);
+}
+
+#[test]
+fn a_delta_adds_replaces_and_removes() {
+    let mut snapshot = held();
+    snapshot.apply(
+        Update {
+            version: "2".to_owned(),
+            apis: vec![api(1, 1, "renamed")],
+            keys: vec![key(1, &[2]), key(2, &[3, 4])],
+            removals: vec![Removal::Api(ApiId::from_bytes([2; 16]))],
+            ..Update::default()
+        },
+        5,
+    );
+    let one = WorkspaceId::from_bytes([1; 16]);
+    assert!(snapshot.policy_by_slug(&one, "one").is_none());
+    assert!(snapshot.policy_by_slug(&one, "renamed").is_some());
+    assert!(snapshot.policy_by_host(&one, "one.example.com").is_none());
+    assert!(
+        snapshot
+            .policy_by_slug(&WorkspaceId::from_bytes([2; 16]), "one")
+            .is_none()
+    );
+    assert!(
+        snapshot.key_by_digest(&digest(1)).is_none(),
+        "the old secret is gone"
+    );
+    assert!(snapshot.key_by_digest(&digest(4)).is_some());
+    assert_eq!((snapshot.version(), snapshot.age_ms(9)), ("2", 4));
+    snapshot.apply(
+        Update {
+            version: "3".to_owned(),
+            removals: vec![Removal::Key(KeyId::from_bytes([2; 16]))],
+            ..Update::default()
+        },
+        6,
+    );
+    assert!(snapshot.key_by_digest(&digest(3)).is_none());
+    assert!(snapshot.key_by_digest(&digest(2)).is_some());
+}
+
+#[test]
+fn an_exchange_keeps_what_it_started_with() {
+    let mut snapshot = held();
+    let policy = Rc::clone(
+        snapshot
+            .policy_by_slug(&WorkspaceId::from_bytes([1; 16]), "one")
+            .expect("held"),
+    );
+    snapshot.apply(
+        Update {
+            version: "2".to_owned(),
+            full: true,
+            ..Update::default()
+        },
+        0,
+    );
+    assert_eq!(snapshot.key_count(), 0);
+    assert_eq!(policy.api.slug, "one");
+}
+
+proptest! {
+    /// Whatever the order of deltas, the digests in force are those of the keys in force.
+    #[test]
+    fn digests_follow_their_keys(changes in prop::collection::vec((0_u8..4, prop::option::of(prop::collection::vec(0_u8..8, 0..3))), 0..20)) {
+        let mut snapshot = Snapshot::default();
+        let mut expected: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+        for (n, secrets) in changes {
+            let mut update = Update { version: "v".to_owned(), ..Update::default() };
+            match secrets {
+                Some(secrets) => {
+                    // A digest belongs to one key.
+                    let secrets: Vec<u8> = secrets.into_iter().map(|s| s % 2 + n * 2).collect();
+                    update.keys.push(key(n, &secrets));
+                    expected.insert(n, secrets);
+                }
+                None => {
+                    update.removals.push(Removal::Key(KeyId::from_bytes([n; 16])));
+                    expected.remove(&n);
+                }
+            }
+            snapshot.apply(update, 0);
+        }
+        for s in 0..8_u8 {
+            let owner = expected.iter().find(|(_, secrets)| secrets.contains(&s)).map(|(n, _)| KeyId::from_bytes([*n; 16]));
+            prop_assert_eq!(snapshot.key_by_digest(&digest(s)).map(|key| key.id), owner);
+        }
+    }
+}
