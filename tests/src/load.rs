@@ -43,19 +43,27 @@ impl Outcome {
 /// The value that this share (0..=1) of sorted `values` does not exceed.
 pub fn percentile<T: Copy + Default>(values: &[T], share: f64) -> T {
     let last = values.len().saturating_sub(1);
-    values.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+    values
+        .get((last as f64 * share).round() as usize)
+        .copied()
+        .unwrap_or_default()
 }
 
 impl Shot {
     /// A POST with these headers and this body.
     pub fn post(path: &str, headers: &[(&str, &str)], body: &str) -> Self {
-        let mut text = format!("POST {path} HTTP/1.1\r\nhost: gateway\r\ncontent-length: {}\r\n", body.len());
+        let mut text = format!(
+            "POST {path} HTTP/1.1\r\nhost: gateway\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
         text.push_str(body);
-        Self { bytes: text.into_bytes().into() }
+        Self {
+            bytes: text.into_bytes().into(),
+        }
     }
 
     /// Sends `requests` of it over `connections`.
@@ -66,7 +74,11 @@ impl Shot {
         for _ in 0..connections {
             workers.spawn(worker(target, self.bytes.clone(), left.clone()));
         }
-        let mut outcome = Outcome { elapsed: Duration::ZERO, statuses: Default::default(), latencies: Vec::new() };
+        let mut outcome = Outcome {
+            elapsed: Duration::ZERO,
+            statuses: Default::default(),
+            latencies: Vec::new(),
+        };
         while let Some(answers) = workers.join_next().await {
             for (status, latency) in answers?? {
                 *outcome.statuses.entry(status).or_default() += 1;
@@ -79,12 +91,19 @@ impl Shot {
     }
 }
 
-async fn worker(target: SocketAddr, request: Arc<[u8]>, left: Arc<AtomicU64>) -> Result<Vec<(u16, Duration)>> {
+async fn worker(
+    target: SocketAddr,
+    request: Arc<[u8]>,
+    left: Arc<AtomicU64>,
+) -> Result<Vec<(u16, Duration)>> {
     let mut stream = TcpStream::connect(target).await.context("connecting")?;
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 << 10);
     let mut answers = Vec::new();
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+    while left
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+        .is_ok()
+    {
         let start = Instant::now();
         stream.write_all(&request).await?;
         let answer = read_answer(&mut stream, &mut buffer).await?;
@@ -123,11 +142,25 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Ans
 fn parse(buffer: &[u8]) -> Result<Option<(Answer, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = response.parse(buffer)? else { return Ok(None) };
-    let value = |name: &str| {
-        response.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| String::from_utf8_lossy(h.value))
+    let httparse::Status::Complete(head) = response.parse(buffer)? else {
+        return Ok(None);
     };
-    let length: usize = value("content-length").context("an answer without content-length")?.parse()?;
+    let value = |name: &str| {
+        response
+            .headers
+            .iter()
+            .find(|h| h.name.eq_ignore_ascii_case(name))
+            .map(|h| String::from_utf8_lossy(h.value))
+    };
+    let length: usize = value("content-length")
+        .context("an answer without content-length")?
+        .parse()?;
     let close = value("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
-    Ok(Some((Answer { status: response.code.unwrap_or_default(), close }, head + length)))
+    Ok(Some((
+        Answer {
+            status: response.code.unwrap_or_default(),
+            close,
+        },
+        head + length,
+    )))
 }

@@ -50,12 +50,19 @@ impl Answer {
     pub async fn try_of(request: RequestBuilder) -> Result<Self> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Self { status, headers, text: response.text().await? })
+        Ok(Self {
+            status,
+            headers,
+            text: response.text().await?,
+        })
     }
 
     /// A header's value, empty when it is missing.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The body as JSON, null when it is none.
@@ -65,7 +72,11 @@ impl Answer {
 
     /// `error.code` of our error body.
     pub fn code(&self) -> String {
-        self.json().pointer("/error/code").and_then(Value::as_str).unwrap_or_default().to_owned()
+        self.json()
+            .pointer("/error/code")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -73,27 +84,57 @@ impl<'s> Scene<'s> {
     /// Registers a new user, whose default workspace it is.
     pub async fn new(stack: &'s Stack) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("scene-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "scene-{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let body = json!({"email": format!("{name}@example.com"), "password": "correct horse battery", "name": name});
         let url = format!("{}/api/auth/register", stack.console_url());
         let answer = Answer::try_of(stack.client().post(url).json(&body)).await?;
-        ensure!(answer.status == 201, "register answered {}: {}", answer.status, answer.text);
+        ensure!(
+            answer.status == 201,
+            "register answered {}: {}",
+            answer.status,
+            answer.text
+        );
         let text = |pointer: &str| -> Result<String> {
             let body = answer.json();
-            Ok(body.pointer(pointer).and_then(Value::as_str).with_context(|| pointer.to_owned())?.to_owned())
+            Ok(body
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .with_context(|| pointer.to_owned())?
+                .to_owned())
         };
-        Ok(Self { stack, workspace_id: text("/workspace/id")?, token: text("/accessToken")? })
+        Ok(Self {
+            stack,
+            workspace_id: text("/workspace/id")?,
+            token: text("/accessToken")?,
+        })
     }
 
     /// A call of the REST API below the workspace; a status other than 2xx is an error with the body in it.
     pub async fn rest(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
-        let url = format!("{}/api/workspaces/{}{path}", self.stack.console_url(), self.workspace_id);
-        let mut request = self.stack.client().request(method.clone(), url).bearer_auth(&self.token);
+        let url = format!(
+            "{}/api/workspaces/{}{path}",
+            self.stack.console_url(),
+            self.workspace_id
+        );
+        let mut request = self
+            .stack
+            .client()
+            .request(method.clone(), url)
+            .bearer_auth(&self.token);
         if !body.is_null() {
             request = request.json(body);
         }
         let answer = Answer::try_of(request).await?;
-        ensure!((200..300).contains(&answer.status), "{method} {path} answered {}: {}", answer.status, answer.text);
+        ensure!(
+            (200..300).contains(&answer.status),
+            "{method} {path} answered {}: {}",
+            answer.status,
+            answer.text
+        );
         Ok(answer.json())
     }
 
@@ -145,8 +186,15 @@ impl<'s> Scene<'s> {
             body["name"] = json!("test");
         }
         let made = self.rest(Method::POST, "/keys", &body).await?;
-        let secret = made.get("key").and_then(Value::as_str).context("the key")?.to_owned();
-        Ok(Key { id: id_of(&made)?, secret })
+        let secret = made
+            .get("key")
+            .and_then(Value::as_str)
+            .context("the key")?
+            .to_owned();
+        Ok(Key {
+            id: id_of(&made)?,
+            secret,
+        })
     }
 
     /// Makes a rule and gives its id; `name` may be missing.
@@ -184,7 +232,11 @@ impl<'s> Scene<'s> {
             let answer = Answer::try_of(self.stack.client().get(url).bearer_auth(&marker.secret)).await?;
             in_a_row = if answer.status == 404 { in_a_row + 1 } else { 0 };
             if Instant::now() > end {
-                bail!("not in force at every worker after {IN_FORCE_WITHIN:?}: {} {}", answer.status, answer.text);
+                bail!(
+                    "not in force at every worker after {IN_FORCE_WITHIN:?}: {} {}",
+                    answer.status,
+                    answer.text
+                );
             }
         }
         let apis = self.rest(Method::GET, "/apis", &Value::Null).await?;
@@ -207,12 +259,14 @@ impl<'s> Scene<'s> {
 
     /// A chat completion with this key.
     pub fn chat(&self, key: &Key) -> RequestBuilder {
-        self.request(Method::POST, "/proxy/openai/v1/chat/completions", key).json(&chat_body(false))
+        self.request(Method::POST, "/proxy/openai/v1/chat/completions", key)
+            .json(&chat_body(false))
     }
 
     /// A streamed chat completion with this key.
     pub fn chat_stream(&self, key: &Key) -> RequestBuilder {
-        self.request(Method::POST, "/proxy/openai/v1/chat/completions", key).json(&chat_body(true))
+        self.request(Method::POST, "/proxy/openai/v1/chat/completions", key)
+            .json(&chat_body(true))
     }
 
     /// An Anthropic message with this key.
@@ -222,7 +276,12 @@ impl<'s> Scene<'s> {
             "messages": [{"role": "user", "content": "hi"}],
         });
         let url = format!("{}/proxy/anthropic/v1/messages", self.stack.gateway_url());
-        self.stack.client().post(url).header("x-api-key", &key.secret).header("anthropic-version", "2023-06-01").json(&body)
+        self.stack
+            .client()
+            .post(url)
+            .header("x-api-key", &key.secret)
+            .header("anthropic-version", "2023-06-01")
+            .json(&body)
     }
 
     /// A request to the flat-priced API.
@@ -237,5 +296,9 @@ pub fn chat_body(stream: bool) -> Value {
 }
 
 fn id_of(resource: &Value) -> Result<String> {
-    Ok(resource.get("id").and_then(Value::as_str).with_context(|| format!("no id in {resource}"))?.to_owned())
+    Ok(resource
+        .get("id")
+        .and_then(Value::as_str)
+        .with_context(|| format!("no id in {resource}"))?
+        .to_owned())
 }

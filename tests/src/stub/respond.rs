@@ -180,7 +180,10 @@ async fn write_answer(
 ) -> Result<After> {
     let length: usize = answer.pieces.iter().map(Vec::len).sum();
     let chunked = answer.chunked || control.chunk_bytes.is_some();
-    let framing = if chunked {
+    // RFC 9110, 8.6: no content-length with a 204.
+    let framing = if answer.status == 204 {
+        "x-stub: empty".to_owned()
+    } else if chunked {
         "transfer-encoding: chunked".to_owned()
     } else {
         format!("content-length: {length}")
