@@ -1,0 +1,31 @@
+//! Faults of whole parts: each test has a Stack of its own, because it breaks it.
+
+mod configuration;
+mod filter_reload;
+mod limit_service;
+mod redis;
+
+use rateguard_tests::scene::{Answer, Key, Scene};
+use rateguard_tests::stack::Stack;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// A workspace with an `openai` API, a rule for 1 000 requests and a key, in force.
+async fn governed(stack: &Stack) -> (Scene<'_>, Key) {
+    let scene = Scene::new(stack).await.expect("a workspace");
+    scene.openai(stack.stub().addr()).await.expect("an API");
+    scene.requests_per_workspace(1_000).await.expect("a rule");
+    let key = scene.key(json!({})).await.expect("a key");
+    scene.in_force().await.expect("in force");
+    assert_eq!(Answer::of(scene.chat(&key)).await.status, 200);
+    (scene, key)
+}
+
+/// Waits until `done` answers true, or fails after `deadline` with what was waited for.
+async fn eventually(what: &str, deadline: Duration, mut done: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + deadline;
+    while !done().await {
+        assert!(Instant::now() < end, "not within {deadline:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
