@@ -42,18 +42,29 @@ pub fn cluster(api_id: Uuid, base_url: &BaseUrl, ca_file: &str) -> Value {
             fields.insert("type".to_owned(), json!("STATIC"));
         }
         Host::Name(_) => {
-            fields.insert("type".to_owned(), json!("LOGICAL_DNS"));
-            fields.insert("dns_lookup_family".to_owned(), json!("V4_PREFERRED"));
-            fields.insert("respect_dns_ttl".to_owned(), json!(true));
-            fields.insert("dns_refresh_rate".to_owned(), json!("30s"));
-            let failure = json!({ "base_interval": "0.5s", "max_interval": "10s" });
-            fields.insert("dns_failure_refresh_rate".to_owned(), failure);
+            fields.insert("cluster_type".to_owned(), resolved_by_name());
         }
     }
     if base_url.scheme() == Scheme::Https {
         fields.insert("transport_socket".to_owned(), tls(base_url.host(), ca_file));
     }
     cluster
+}
+
+/// What used to be LOGICAL_DNS, whose fields Envoy 1.40 calls deprecated: one host, connected to at whatever the name
+/// resolves to when a connection is made; connections to earlier addresses stay.
+fn resolved_by_name() -> Value {
+    json!({
+        "name": "envoy.clusters.dns",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
+            "all_addresses_in_single_endpoint": true,
+            "dns_lookup_family": "V4_PREFERRED",
+            "respect_dns_ttl": true,
+            "dns_refresh_rate": "30s",
+            "dns_failure_refresh_rate": { "base_interval": "0.5s", "max_interval": "10s" },
+        },
+    })
 }
 
 fn load_assignment(api_id: Uuid, base_url: &BaseUrl) -> Value {

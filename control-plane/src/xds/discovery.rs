@@ -130,6 +130,7 @@ async fn answer(
     let body = body.map_err(|_| DiscoveryError::NotARequest)?;
     let request = serde_json::from_slice(&body).map_err(|_| DiscoveryError::NotARequest)?;
     let asked = accept(state, request)?;
+    recent.heard(&asked.envoy, &asked.running);
     let deadline = Instant::now() + WAIT_MAX;
     let mut positions = state.feed.subscribe();
     let mut shutdown = state.shutdown.clone();
@@ -138,17 +139,18 @@ async fn answer(
         state.feed.caller_of(asked.caller.sha256)?;
         let clusters = compile(state, &asked)?;
         let is_late = Instant::now() >= deadline || *shutdown.borrow();
-        let is_new = clusters.version != asked.running
-            && !recent.was_refused(&asked.envoy, &clusters.version, &asked.running, Instant::now());
-        if is_new || is_late {
-            recent.record(
-                asked.envoy.clone(),
-                &clusters.version,
-                &asked.running,
-                Instant::now(),
-            );
+        let is_new = clusters.version != asked.running;
+        let held_until = recent.held_until(&asked.envoy, &clusters.version, &asked.running);
+        let is_held = held_until.is_some_and(|until| Instant::now() < until);
+        if is_late || (is_new && !is_held) {
+            if is_new {
+                recent.record(&asked.envoy, &clusters.version, &asked.running, Instant::now());
+            }
             return Ok(respond(state, clusters));
         }
+        let wake = held_until
+            .filter(|_| is_new)
+            .map_or(deadline, |until| until.min(deadline));
         let seen = clusters_version(state)?;
         // Most changes of the feed are no business of Envoy's.
         let moved = positions.wait_for(|_| clusters_version(state).is_ok_and(|version| version != seen));
@@ -156,7 +158,7 @@ async fn answer(
             _ = moved => {}
             () = revoked(state, &asked) => {}
             _ = shutdown.wait_for(|stop| *stop) => {}
-            () = tokio::time::sleep_until(deadline) => {}
+            () = tokio::time::sleep_until(wake) => {}
         }
     }
 }
