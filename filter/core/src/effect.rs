@@ -1,10 +1,11 @@
 //! Everything that can go out.
 
-use crate::headers::HeaderBlock;
+use crate::edits::HeaderEdits;
 use rateguard_model::error_code::ErrorCode;
 use rateguard_model::event::RequestEvent;
 use rateguard_model::id::{ApiId, KeyId, RequestId, WorkspaceId};
 use rateguard_model::quota::Quota;
+use std::rc::Rc;
 
 /// What the host is to do, in order, and whether the stream goes on.
 #[derive(Debug, Default, PartialEq)]
@@ -27,15 +28,14 @@ pub enum Effect {
     Reserve(Box<ReserveCall>),
     /// The answer to [`Effect::Reserve`] is not wanted any more.
     CancelReserve,
-    /// Replaces all request headers.
-    SetRequestHeaders(HeaderBlock),
-    /// Makes Envoy choose the route anew, by the headers that were set: setting them alone does not.
+    EditRequestHeaders(HeaderEdits),
+    /// Makes Envoy choose the route anew, by the headers that were changed: changing them alone does not.
     ChooseRoute,
     /// Replaces the whole buffered request body. Its `content-length` is gone before anything is forwarded.
     SetRequestBody(Vec<u8>),
     /// Lets a paused request go on.
     ResumeRequest,
-    SetResponseHeaders(HeaderBlock),
+    EditResponseHeaders(HeaderEdits),
     /// Replaces the response body that this callback was given.
     SetResponseBody(Vec<u8>),
     /// Adds after the response body that this callback was given.
@@ -78,7 +78,7 @@ pub struct ReserveCall {
     pub workspace_id: WorkspaceId,
     pub key_id: KeyId,
     pub api_id: ApiId,
-    pub quotas: Vec<Quota>,
+    pub quotas: Rc<[Quota]>,
 }
 
 /// Resolves a reservation; stands alone.
@@ -87,13 +87,14 @@ pub struct Settlement {
     pub id: RequestId,
     pub workspace_id: WorkspaceId,
     pub reserved_at_ms: i64,
+    /// As they were reserved; `amount` is what was held.
+    pub quotas: Rc<[Quota]>,
+    /// One per quota, in order.
     pub amounts: Vec<SettledAmount>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettledAmount {
-    /// `amount` is what was held.
-    pub quota: Quota,
     pub window_start_ms: i64,
     pub actual: i64,
 }

@@ -3,8 +3,12 @@
 //! [`Exchange::step`] is the only door. It consumes the state, so that a finished exchange cannot go on, and takes
 //! time, ids and configuration as arguments. Every state owns exactly what is valid then.
 
+mod admission;
 mod finish;
 mod forward;
+mod local;
+mod record;
+mod refuse;
 mod request;
 mod response;
 
@@ -100,7 +104,7 @@ pub struct ReadingRequest {
 pub struct Reserving {
     call: Box<Call>,
     headers: HeaderBlock,
-    quotas: Vec<Quota>,
+    quotas: Rc<[Quota]>,
     labels: Vec<Rc<Label>>,
     estimate: Estimate,
     /// When our own work began: the request was complete as far as we needed it.
@@ -112,7 +116,7 @@ pub struct Reserving {
 /// What was reserved, and how the real usage will be priced.
 #[derive(Debug)]
 pub struct Admission {
-    quotas: Vec<Quota>,
+    quotas: Rc<[Quota]>,
     labels: Vec<Rc<Label>>,
     /// Empty when the ledger could not be asked.
     results: Vec<QuotaResult>,
@@ -163,7 +167,7 @@ enum Answer {
     /// Passes at once.
     Passing {
         is_stream: bool,
-        hider: Option<UsageChunkHider>,
+        hider: Option<Box<UsageChunkHider>>,
     },
 }
 
@@ -246,10 +250,10 @@ impl Exchange {
             // While the decision is pending nothing may pass: `Continue` here would forward the request.
             (state @ Self::Reserving(_), Event::RequestBody { .. }) => paused(state),
             (Self::Reserving(state), Event::ReserveAnswered(reserved)) => {
-                request::answered(state, reserved, world, now)
+                admission::answered(state, reserved, world, now)
             }
             (Self::Reserving(state), Event::ReserveFailed { shares }) => {
-                request::failed(state, shares, world, now)
+                admission::failed(state, shares, world, now)
             }
             (Self::Forwarding(mut state), Event::RequestBody { size, .. }) => {
                 state.call.request_bytes = state.call.request_bytes.saturating_add(size as u64);
@@ -270,7 +274,7 @@ impl Exchange {
                     end_of_stream,
                     details: Some(details),
                 },
-            ) => response::early(state, &headers, end_of_stream, details, world),
+            ) => local::early(state, &headers, end_of_stream, details, world),
             (
                 Self::ReadingResponse(state),
                 Event::ResponseBody {
@@ -342,15 +346,15 @@ impl Exchange {
                 }
                 true
             }
-            Event::ResponseHeaders { .. } | Event::ResponseBody { .. } | Event::ResponseTrailers { .. } => {
-                true
-            }
+            Event::ResponseHeaders { .. }
+            | Event::ResponseBody { .. }
+            | Event::ResponseTrailers { .. }
+            | Event::Ended { .. } => true,
             Event::ReserveAnswered(_) | Event::ReserveFailed { .. } => !matches!(self, Self::Opened),
             Event::RequestHeaders { .. } => {
                 effects.flow = Flow::Pause;
                 false
             }
-            Event::Ended { .. } => true,
         };
         if !expected {
             effects.list.push(Effect::Count(Metric::OutOfOrder));

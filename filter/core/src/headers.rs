@@ -61,6 +61,15 @@ impl HeaderBlock {
     }
 }
 
+impl<'a> IntoIterator for &'a HeaderBlock {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Headers<'a>;
+
+    fn into_iter(self) -> Headers<'a> {
+        self.iter()
+    }
+}
+
 fn length(length: usize) -> [u8; 4] {
     (length as u32).to_le_bytes()
 }

@@ -50,7 +50,7 @@ pub fn candidate<'a>(headers: &'a HeaderBlock, query: &'a [u8]) -> Result<&'a [u
             Ok(())
         }
     };
-    for (name, value) in headers.iter() {
+    for (name, value) in headers {
         let Some(index) = credential_index(name) else {
             continue;
         };

@@ -15,6 +15,7 @@
 
 mod base64;
 pub mod config;
+pub mod edits;
 pub mod effect;
 pub mod estimate;
 pub mod event;

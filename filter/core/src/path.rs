@@ -70,17 +70,11 @@ fn percent_decode(path: &[u8]) -> Option<Vec<u8>> {
     let mut changed = false;
     while let Some((byte, after)) = rest.split_first() {
         let escape = (*byte == b'%').then(|| after.split_first_chunk::<2>()).flatten();
-        match escape.and_then(|([high, low], after)| Some((hex(*high)? << 4 | hex(*low)?, after))) {
-            Some((decoded, after)) => {
-                out.push(decoded);
-                changed = true;
-                rest = after;
-            }
-            None => {
-                out.push(*byte);
-                rest = after;
-            }
-        }
+        let decoded = escape.and_then(|([high, low], after)| Some((hex(*high)? << 4 | hex(*low)?, after)));
+        changed |= decoded.is_some();
+        let (byte, after) = decoded.unwrap_or((*byte, after));
+        out.push(byte);
+        rest = after;
     }
     changed.then_some(out)
 }

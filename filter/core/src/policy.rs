@@ -9,6 +9,7 @@ use rateguard_model::resource::{Api, Workspace};
 use rateguard_model::rule::{Rule, Scope};
 use rateguard_model::window::Window;
 use std::cmp::Reverse;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -292,7 +293,8 @@ fn rule_label(rule: &Rule) -> Label {
     };
     let mut policy_item = format!("{quoted_name};q={}", rule.limit);
     if let Some(window_s) = window_s {
-        policy_item.push_str(&format!(";w={window_s}"));
+        // Writing to a String cannot fail.
+        let _ = write!(policy_item, ";w={window_s}");
     }
     Label {
         name: rule.name.clone(),

@@ -200,11 +200,11 @@ impl Snapshot {
         touched: &mut BTreeSet<WorkspaceId>,
         mut remove: impl FnMut(&mut Tenant) -> bool,
     ) {
-        if let Some((id, _)) = self
+        let owner = self
             .workspaces
             .iter_mut()
-            .find_map(|(id, tenant)| remove(tenant).then_some((id, ())))
-        {
+            .find_map(|(id, tenant)| remove(tenant).then_some(id));
+        if let Some(id) = owner {
             touched.insert(*id);
         }
     }

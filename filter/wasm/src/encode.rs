@@ -8,6 +8,7 @@ use rateguard_filter::snapshot::{Removal, Update};
 use rateguard_model::event::RequestEvent;
 use rateguard_model::id::{RequestId, WorkspaceId};
 use rateguard_wire::v1;
+use rateguard_wire::write::{self, Writer};
 
 /// Why an answer of the feed is refused. The text goes back to the control plane.
 #[derive(Debug, thiserror::Error)]
@@ -24,17 +25,34 @@ pub(crate) enum Undecodable {
     RemovalId,
 }
 
-pub(crate) fn reserve(call: ReserveCall, worker_id: u64) -> Vec<u8> {
-    v1::ReserveRequest {
-        reservation_id: call.id.as_bytes().to_vec(),
-        workspace_id: call.workspace_id.as_bytes().to_vec(),
-        key_id: call.key_id.as_bytes().to_vec(),
-        api_id: call.api_id.as_bytes().to_vec(),
-        ttl_ms: TTL_MS,
-        quotas: call.quotas.into_iter().map(v1::Quota::from).collect(),
-        worker_id,
+/// A gRPC frame: no compression, then the message's length.
+const FRAME_BYTES: usize = 5;
+
+/// `ReserveRequest`, framed.
+pub(crate) fn reserve(call: &ReserveCall, worker_id: u64) -> Vec<u8> {
+    let mut framed = Vec::with_capacity(768);
+    framed.resize(FRAME_BYTES, 0);
+    let mut writer = Writer(&mut framed);
+    writer.bytes(1, call.id.as_bytes());
+    writer.bytes(2, call.workspace_id.as_bytes());
+    writer.bytes(3, call.key_id.as_bytes());
+    writer.bytes(4, call.api_id.as_bytes());
+    writer.uint(5, u64::from(TTL_MS));
+    for quota in call.quotas.iter() {
+        write::quota(&mut writer, 6, quota);
     }
-    .encode_to_vec()
+    writer.fixed64(7, worker_id);
+    let length = (framed.len().saturating_sub(FRAME_BYTES) as u32).to_be_bytes();
+    if let Some(place) = framed.get_mut(1..FRAME_BYTES) {
+        place.copy_from_slice(&length);
+    }
+    framed
+}
+
+/// The one message of a unary answer. `None`: it is not one, or not all of one.
+pub(crate) fn unframed(body: &[u8]) -> Option<&[u8]> {
+    let ([compressed, length @ ..], message) = body.split_first_chunk::<FRAME_BYTES>()?;
+    (*compressed == 0 && u32::from_be_bytes(*length) as usize == message.len()).then_some(message)
 }
 
 /// `None`: not an answer; an empty or garbled one means "unavailable", never "admitted".
@@ -70,28 +88,24 @@ pub(crate) fn reserved(message: &[u8], quota_count: usize) -> Option<Reserved> {
 }
 
 /// Appends one entry of `SettleRequest.settlements` or `ReleaseRequest.releases`: both are field 1.
-pub(crate) fn settlement(bytes: &mut Vec<u8>, settlement: Settlement) {
-    let amounts = settlement
-        .amounts
-        .into_iter()
-        .map(|amount| v1::SettledAmount {
-            quota: Some(amount.quota.into()),
-            window_start_ms: amount.window_start_ms,
-            actual: amount.actual,
-        })
-        .collect();
-    let message = v1::Settlement {
-        reservation_id: settlement.id.as_bytes().to_vec(),
-        workspace_id: settlement.workspace_id.as_bytes().to_vec(),
-        reserved_at_ms: settlement.reserved_at_ms,
-        amounts,
-    };
-    prost::encoding::message::encode(1, &message, bytes);
+pub(crate) fn settlement(bytes: &mut Vec<u8>, settlement: &Settlement) {
+    Writer(bytes).message(1, |w| {
+        w.bytes(1, settlement.id.as_bytes());
+        w.bytes(2, settlement.workspace_id.as_bytes());
+        w.int(3, settlement.reserved_at_ms);
+        for (quota, amount) in settlement.quotas.iter().zip(&settlement.amounts) {
+            w.message(4, |w| {
+                write::quota(w, 1, quota);
+                w.int(2, amount.window_start_ms);
+                w.int(3, amount.actual);
+            });
+        }
+    });
 }
 
 /// Appends one entry of `ReportUsageRequest.events`.
-pub(crate) fn event(bytes: &mut Vec<u8>, event: RequestEvent) {
-    prost::encoding::message::encode(2, &v1::RequestEvent::from(event), bytes);
+pub(crate) fn event(bytes: &mut Vec<u8>, event: &RequestEvent) {
+    write::event(&mut Writer(bytes), 2, event);
 }
 
 /// The part of a `ReportUsageRequest` that comes before its events.

@@ -6,6 +6,7 @@
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
+use rateguard_filter::edits::{HeaderEdits, Op};
 use rateguard_filter::event::Now;
 use rateguard_filter::headers::HeaderBlock;
 use std::time::Duration;
@@ -47,7 +48,6 @@ mod raw {
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {
         pub(super) fn proxy_get_header_map_pairs(map: i32, data: *mut *mut u8, size: *mut usize) -> u32;
-        pub(super) fn proxy_set_header_map_pairs(map: i32, data: *const u8, size: usize) -> u32;
         pub(super) fn proxy_add_header_map_value(
             map: i32,
             name: *const u8,
@@ -55,6 +55,14 @@ mod raw {
             value: *const u8,
             value_size: usize,
         ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: i32,
+            name: *const u8,
+            name_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(map: i32, name: *const u8, name_size: usize) -> u32;
         pub(super) fn proxy_get_buffer_bytes(
             buffer: i32,
             start: usize,
@@ -85,7 +93,6 @@ mod raw {
             size: *mut usize,
         ) -> u32;
         pub(super) fn proxy_continue_stream(stream: i32) -> u32;
-        pub(super) fn proxy_grpc_cancel(token: u32) -> u32;
     }
 
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -99,6 +106,7 @@ mod raw {
     unsafe_code,
     reason = "the host hands over memory that it got from this module's allocator"
 )]
+#[expect(clippy::same_length_and_capacity, reason = "the host allocates exactly what it fills")]
 fn owned(status: u32, data: *mut u8, size: usize) -> Result<Option<Vec<u8>>, Refused> {
     match status {
         OK if data.is_null() => Ok(None),
@@ -128,12 +136,23 @@ pub(crate) fn headers(list: Headers) -> Result<HeaderBlock, Refused> {
     ))
 }
 
-/// Replaces all headers of a list at once.
-#[expect(unsafe_code, reason = "a host function")]
-pub(crate) fn set_headers(list: Headers, headers: &HeaderBlock) -> Result<(), Refused> {
-    let bytes = headers.as_bytes();
-    // SAFETY: the host only reads `bytes`, during the call.
-    done(unsafe { raw::proxy_set_header_map_pairs(list as i32, bytes.as_ptr(), bytes.len()) })
+/// Applies changes to a list, in order.
+#[expect(unsafe_code, reason = "host functions")]
+pub(crate) fn edit_headers(list: Headers, edits: &HeaderEdits) -> Result<(), Refused> {
+    let map = list as i32;
+    for (op, name, value) in edits.iter() {
+        let (name, name_size) = (name.as_ptr(), name.len());
+        let (value, value_size) = (value.as_ptr(), value.len());
+        // SAFETY: the host only reads name and value, during the call.
+        done(unsafe {
+            match op {
+                Op::Add => raw::proxy_add_header_map_value(map, name, name_size, value, value_size),
+                Op::Replace => raw::proxy_replace_header_map_value(map, name, name_size, value, value_size),
+                Op::Remove => raw::proxy_remove_header_map_value(map, name, name_size),
+            }
+        })?;
+    }
+    Ok(())
 }
 
 #[expect(unsafe_code, reason = "a host function")]
@@ -204,12 +223,6 @@ pub(crate) fn random(bytes: &mut [u8]) -> bool {
 pub(crate) fn resume_request() -> Result<(), Refused> {
     // SAFETY: no pointers. 0 is the request's direction.
     done(unsafe { raw::proxy_continue_stream(0) })
-}
-
-#[expect(unsafe_code, reason = "a host function")]
-pub(crate) fn cancel_grpc(token: u32) {
-    // SAFETY: no pointers. A call that is over already needs no cancelling.
-    let _ = unsafe { raw::proxy_grpc_cancel(token) };
 }
 
 /// Since Envoy 1.33 a changed header no longer makes Envoy choose the route anew; older ones do not know this function.

@@ -75,17 +75,17 @@ impl Outboxes {
         self.renewals.open_count()
     }
 
-    pub(crate) fn settle(&mut self, settlement: Settlement, now: Now) {
+    pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now) {
         self.settlements
             .push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
     }
 
-    pub(crate) fn release(&mut self, settlement: Settlement, now: Now) {
+    pub(crate) fn release(&mut self, settlement: &Settlement, now: Now) {
         self.releases
             .push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
     }
 
-    pub(crate) fn record(&mut self, event: RequestEvent, now: Now, metrics: &Metrics) {
+    pub(crate) fn record(&mut self, event: &RequestEvent, now: Now, metrics: &Metrics) {
         if event.workspace_id.is_none() && !self.may_send_anonymous(now) {
             metrics.count_own(Own::EventsSuppressed, 1);
             return;

@@ -62,9 +62,9 @@ impl Worker {
         match effect {
             Effect::Opened { id, workspace_id } => self.outboxes.borrow_mut().opened(id, workspace_id, now),
             Effect::Closed { id } => self.outboxes.borrow_mut().closed(&id),
-            Effect::Settle(settlement) => self.outboxes.borrow_mut().settle(*settlement, now),
-            Effect::Release(settlement) => self.outboxes.borrow_mut().release(*settlement, now),
-            Effect::Record(event) => self.outboxes.borrow_mut().record(*event, now, &self.metrics),
+            Effect::Settle(settlement) => self.outboxes.borrow_mut().settle(&settlement, now),
+            Effect::Release(settlement) => self.outboxes.borrow_mut().release(&settlement, now),
+            Effect::Record(event) => self.outboxes.borrow_mut().record(&event, now, &self.metrics),
             Effect::KeyUsed(id) => self.key_used(id, now),
             Effect::Seen {
                 quota,
@@ -79,11 +79,11 @@ impl Worker {
             // The stream's own.
             Effect::Reserve(_)
             | Effect::CancelReserve
-            | Effect::SetRequestHeaders(_)
+            | Effect::EditRequestHeaders(_)
             | Effect::ChooseRoute
             | Effect::SetRequestBody(_)
             | Effect::ResumeRequest
-            | Effect::SetResponseHeaders(_)
+            | Effect::EditResponseHeaders(_)
             | Effect::SetResponseBody(_)
             | Effect::AppendResponseBody(_)
             | Effect::AddResponseTrailer(..)

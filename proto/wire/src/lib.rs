@@ -5,6 +5,7 @@
 
 pub mod convert;
 mod redacted;
+pub mod write;
 
 /// Package `rateguard.v1`.
 #[expect(clippy::all, clippy::pedantic, reason = "generated code")]

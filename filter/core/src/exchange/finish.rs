@@ -1,21 +1,20 @@
-//! What an exchange used, its settlement, and its event.
+//! What an exchange used, and its settlement.
 
-use super::{Admission, Answer, Call, Consumption, Done, ErrorType, Exchange, ReadingResponse, Rejected};
+use super::{
+    Admission, Answer, Call, Consumption, Done, ErrorType, Exchange, ReadingResponse, admission, record,
+};
 use crate::effect::{Effect, Effects, Metric, SettledAmount, Settlement};
 use crate::estimate::{Estimate, Pricing};
 use crate::event::{Now, QuotaResult};
-use crate::tags;
-use rateguard_model::endpoint;
 use rateguard_model::error_code::ErrorCode;
-use rateguard_model::event::RequestEvent;
 use rateguard_model::id::{RequestId, WorkspaceId};
 use rateguard_model::money::NanoUsd;
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Quota, Unit};
-use rateguard_model::resource::Key;
 use rateguard_model::usage::{TokenUsage, UsageSource};
+use std::rc::Rc;
 
 /// Status of an exchange whose client went away before there was one.
-const STATUS_CLIENT_CLOSED: u16 = 499;
+pub(super) const STATUS_CLIENT_CLOSED: u16 = 499;
 
 /// Code details of exchanges that the client ended begin so.
 const DOWNSTREAM: &[u8] = b"downstream";
@@ -142,13 +141,13 @@ pub(super) fn ended(state: Exchange, details: Option<&[u8]>, now: Now) -> (Excha
         Exchange::Opened | Exchange::Bypassed | Exchange::Over => {}
         Exchange::ReadingRequest(state) => {
             list.push(Effect::Count(Metric::ClientClosed));
-            list.push(Effect::Record(Box::new(unanswered(&state.call, now))));
+            list.push(Effect::Record(Box::new(record::unanswered(&state.call, now))));
         }
         Exchange::Reserving(state) => {
             list.push(Effect::CancelReserve);
-            list.push(super::request::release_of(&state));
+            list.push(admission::release_of(&state));
             list.push(Effect::Count(Metric::ClientClosed));
-            list.push(Effect::Record(Box::new(unanswered(&state.call, now))));
+            list.push(Effect::Record(Box::new(record::unanswered(&state.call, now))));
         }
         Exchange::Forwarding(state) => {
             // The upstream has the request and will bill it: charged as estimated.
@@ -196,7 +195,7 @@ pub(super) fn ended(state: Exchange, details: Option<&[u8]>, now: Now) -> (Excha
             resolve(&mut list, done, now);
         }
         Exchange::Done(done) => resolve(&mut list, *done, now),
-        Exchange::Rejected(state) => list.push(Effect::Record(Box::new(refused(*state, now)))),
+        Exchange::Rejected(state) => list.push(Effect::Record(Box::new(record::refused(*state, now)))),
     }
     (
         Exchange::Over,
@@ -208,7 +207,7 @@ pub(super) fn ended(state: Exchange, details: Option<&[u8]>, now: Now) -> (Excha
 }
 
 fn resolve(list: &mut Vec<Effect>, done: Done, now: Now) {
-    let event = answered(&done, now);
+    let event = record::answered(&done, now);
     let Done {
         call,
         admission,
@@ -258,7 +257,7 @@ pub(super) fn settlement(
     id: RequestId,
     workspace_id: WorkspaceId,
     reserved_at_ms: i64,
-    quotas: &[Quota],
+    quotas: &Rc<[Quota]>,
     results: &[QuotaResult],
     actual: impl Fn(&Quota) -> i64,
 ) -> Settlement {
@@ -274,117 +273,13 @@ pub(super) fn settlement(
                 |result| result.window_start_ms,
             ),
             actual: actual(quota),
-            quota: quota.clone(),
         })
         .collect();
     Settlement {
         id,
         workspace_id,
         reserved_at_ms,
+        quotas: Rc::clone(quotas),
         amounts,
     }
-}
-
-fn base(id: RequestId, started: Now, key: Option<&Key>, now: Now) -> RequestEvent {
-    RequestEvent {
-        event_id: id,
-        timestamp_ms: started.unix_ms(),
-        workspace_id: key.map(|key| key.workspace_id),
-        api_key_id: key.map(|key| key.id),
-        api_id: None,
-        endpoint: String::new(),
-        method: String::new(),
-        status_code: 0,
-        latency_ms: now.ms_since(started),
-        upstream_latency_ms: 0,
-        request_bytes: 0,
-        response_bytes: 0,
-        cost: NanoUsd::ZERO,
-        model: String::new(),
-        tokens: TokenUsage::default(),
-        units: 0,
-        usage_source: None,
-        price_version: String::new(),
-        cache_hit: false,
-        rate_limited: false,
-        budget_exceeded: false,
-        shadow: false,
-        degraded: false,
-        stream: false,
-        ttft_ms: 0,
-        client_ip: None,
-        error_type: String::new(),
-        rule_id: None,
-        budget_id: None,
-        key_owner_id: key.and_then(|key| key.owner_id),
-        tags: key.map(|key| key.tags.clone()).unwrap_or_default(),
-        revision: 0,
-    }
-}
-
-fn of_call(call: &Call, now: Now) -> RequestEvent {
-    let facts = call.facts.as_ref();
-    let mut event = base(call.id, call.started, Some(&call.key), now);
-    event.api_id = Some(call.policy.api.id);
-    event.endpoint = endpoint::template(call.endpoint());
-    event.method = call.method.clone();
-    event.request_bytes = call.request_bytes;
-    event.model = facts.and_then(|facts| facts.model.clone()).unwrap_or_default();
-    event.stream = facts.is_some_and(|facts| facts.stream);
-    event.price_version = call.policy.api.price_version.clone();
-    if !call.tags.is_empty() {
-        event.tags = tags::merge(&call.key.tags, &call.tags);
-    }
-    event
-}
-
-fn unanswered(call: &Call, now: Now) -> RequestEvent {
-    let mut event = of_call(call, now);
-    event.status_code = STATUS_CLIENT_CLOSED;
-    event.error_type = "client_closed".to_owned();
-    event
-}
-
-fn refused(state: Rejected, now: Now) -> RequestEvent {
-    let mut event = match &state.call {
-        Some(call) => of_call(call, now),
-        None => {
-            let mut event = base(state.id, state.started, state.key.as_deref(), now);
-            event.method = state.method;
-            event
-        }
-    };
-    event.status_code = state.code.status();
-    event.error_type = state.code.as_str().to_owned();
-    event.rate_limited = state.code == ErrorCode::RateLimited;
-    event.budget_exceeded = state.budget_id.is_some();
-    event.rule_id = state.rule_id;
-    event.budget_id = state.budget_id;
-    event.shadow = state.shadow;
-    event.degraded = state.degraded;
-    event
-}
-
-fn answered(done: &Done, now: Now) -> RequestEvent {
-    let mut event = of_call(&done.call, now);
-    event.status_code = done.status;
-    event.upstream_latency_ms = done.upstream_latency_ms;
-    event.response_bytes = done.response_bytes;
-    event.cost = done.consumption.cost;
-    event.tokens = done.consumption.usage;
-    event.usage_source = done.consumption.source;
-    if event.model.is_empty() {
-        event.model = done.consumption.model.clone().unwrap_or_default();
-    }
-    event.shadow = done.admission.view().shadow_refused();
-    event.degraded = done.admission.degraded;
-    event.stream = done.is_stream;
-    event.ttft_ms = done.ttft_ms;
-    event.error_type = match done.error_type {
-        ErrorType::Upstream if done.status >= 400 => format!("upstream_status_{}", done.status),
-        ErrorType::Upstream => String::new(),
-        ErrorType::Code(code) => code.as_str().to_owned(),
-        ErrorType::ClientClosed => "client_closed".to_owned(),
-    };
-    event
 }

@@ -3,6 +3,7 @@
 use super::Call;
 use crate::base64;
 use crate::config::Mode;
+use crate::edits::{HeaderEdits, Op};
 use crate::headers::HeaderBlock;
 use crate::identify;
 use crate::path;
@@ -50,49 +51,63 @@ pub(super) fn upstream_path(target: &Target<'_>, query: &[u8]) -> (String, usize
     (text, length)
 }
 
-/// A bypassed request's headers: only what could steer our own routes is taken out.
-pub(super) fn without_internal(headers: &HeaderBlock) -> HeaderBlock {
-    let kept: Vec<_> = headers
-        .iter()
-        .filter(|(name, _)| !name.starts_with(INTERNAL))
-        .collect();
-    HeaderBlock::build(&kept)
+/// What is taken out of a bypassed request: only what could steer our own routes.
+pub(super) fn without_internal(headers: &HeaderBlock) -> HeaderEdits {
+    let mut edits = HeaderEdits::default();
+    for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(INTERNAL)) {
+        edits.remove(name);
+    }
+    edits
 }
 
-/// The headers that go upstream instead of the client's.
-pub(super) fn headers(call: &Call, client: &HeaderBlock, body_changed: bool, mode: Mode) -> HeaderBlock {
+/// What has to change in the client's headers before they go upstream.
+pub(super) fn headers(call: &Call, client: &HeaderBlock, body_changed: bool, mode: Mode) -> HeaderEdits {
     let api = &*call.policy.api;
     let credential = credential(&api.auth);
     let metered = api.usage_format != UsageFormat::None;
-    let id = call.id.to_string();
-    let timeout = api.timeout_ms.to_string();
     let gateway = mode == Mode::Gateway;
-    let mut out: Vec<(&[u8], &[u8])> = Vec::with_capacity(32);
-    for (name, value) in client.iter() {
+    let mut edits = HeaderEdits::with_capacity(12);
+    let (mut has_credential, mut has_encoding, mut has_id, mut has_timeout) = (false, false, false, false);
+    for (name, value) in client {
         match name {
-            b":path" => out.push((name, call.path.as_bytes())),
-            b":authority" if gateway => out.push((name, api.authority.as_bytes())),
-            b":scheme" if gateway => out.push((name, api.scheme.as_bytes())),
-            b"x-request-id" => {}
-            b"accept-encoding" if metered => {}
-            b"content-length" if body_changed => {}
-            b"cookie" if gateway && !api.forward_cookies => {}
-            _ if drops(name, value, api, gateway) => {}
-            _ => out.push((name, value)),
+            b":path" if value != call.path.as_bytes() => edits.set(true, name, call.path.as_bytes()),
+            b":authority" if gateway => edits.set(true, name, api.authority.as_bytes()),
+            b":scheme" if gateway && value != api.scheme.as_bytes() => {
+                edits.set(true, name, api.scheme.as_bytes());
+            }
+            b"x-request-id" => has_id = true,
+            b"x-envoy-upstream-rq-per-try-timeout-ms" => has_timeout = true,
+            b"accept-encoding" if metered => has_encoding = true,
+            b"content-length" if body_changed => edits.remove(name),
+            b"cookie" if gateway && !api.forward_cookies => edits.remove(name),
+            _ if credential
+                .as_ref()
+                .is_some_and(|(ours, _)| ours.as_bytes() == name) =>
+            {
+                has_credential = true;
+            }
+            _ if drops(name, value, api, gateway) => edits.remove(name),
+            _ => {}
         }
     }
     if let Some((name, value)) = &credential {
-        out.push((name.as_bytes(), value.as_bytes()));
+        edits.set(has_credential, name.as_bytes(), value.as_bytes());
     }
     if metered {
-        out.push((b"accept-encoding", b"identity"));
+        edits.set(has_encoding, b"accept-encoding", b"identity");
     }
-    out.push((b"x-request-id", id.as_bytes()));
-    out.push((b"x-envoy-upstream-rq-per-try-timeout-ms", timeout.as_bytes()));
+    edits.set(has_id, b"x-request-id", call.id.to_string().as_bytes());
+    let timeout = api.timeout_ms.to_string();
+    edits.set(
+        has_timeout,
+        b"x-envoy-upstream-rq-per-try-timeout-ms",
+        timeout.as_bytes(),
+    );
     if gateway {
-        out.push((b"x-rateguard-cluster", api.cluster.as_bytes()));
+        // A client's own went out above, as every header of ours.
+        edits.push(Op::Add, b"x-rateguard-cluster", api.cluster.as_bytes());
     }
-    HeaderBlock::build(&out)
+    edits
 }
 
 fn drops(name: &[u8], value: &[u8], api: &Api, gateway: bool) -> bool {
@@ -102,14 +117,9 @@ fn drops(name: &[u8], value: &[u8], api: &Api, gateway: bool) -> bool {
     if identify::credential_index(name).is_some() {
         return api.auth != UpstreamAuth::None || identify::header_candidate(name, value).is_some();
     }
-    if let UpstreamAuth::ApiKeyHeader { header_name, .. } = &api.auth
-        && name == header_name.as_bytes()
-    {
-        return true;
-    }
-    // Envoy finds no route without x-forwarded-proto; the gateway's route takes it out afterwards.
+    // Envoy itself adds these two, and finds no route without the second: the gateway's route takes them out.
     gateway
-        && name != b"x-forwarded-proto"
+        && !matches!(name, b"x-forwarded-for" | b"x-forwarded-proto")
         && (name.starts_with(b"x-forwarded-")
             || name.starts_with(b"x-envoy-")
             || matches!(name, b"forwarded" | b"via" | b"x-real-ip"))

@@ -1,36 +1,33 @@
 //! From the response's headers to its end.
 
 use super::finish::{self, Ending};
-use super::{
-    Admission, Answer, Call, Done, ErrorType, Exchange, Forwarding, ReadingResponse, Rejected, World,
-};
-use crate::effect::{Effect, Effects, Flow, Metric};
+use super::{Admission, Answer, Call, Done, Exchange, Forwarding, ReadingResponse, World, local};
+use crate::edits::HeaderEdits;
+use crate::effect::{Effect, Effects, Flow};
 use crate::event::Now;
 use crate::headers::HeaderBlock;
 use crate::limits;
 use crate::local_reply::{self, LocalReply};
-use crate::reply::{REQUEST_ID, Refusal};
+use crate::reply::REQUEST_ID;
 use crate::sse_edit::UsageChunkHider;
 use crate::text::HeaderText;
 use crate::usage::Reader;
-use rateguard_model::error_code::ErrorCode;
 use rateguard_model::money::NanoUsd;
 use rateguard_model::usage::UsageFormat;
-use std::rc::Rc;
 
 /// What the response's headers say.
 #[derive(Default)]
-struct Seen<'a> {
-    status: u16,
+pub(super) struct Seen<'a> {
+    pub(super) status: u16,
     content_type: Option<&'a [u8]>,
     content_encoding: Option<&'a [u8]>,
     content_length: Option<u64>,
 }
 
 impl<'a> Seen<'a> {
-    fn read(headers: &'a HeaderBlock) -> Self {
+    pub(super) fn read(headers: &'a HeaderBlock) -> Self {
         let mut seen = Self::default();
-        for (name, value) in headers.iter() {
+        for (name, value) in headers {
             match name {
                 b":status" => seen.status = text(value).and_then(|text| text.parse().ok()).unwrap_or(0),
                 b"content-type" => seen.content_type = seen.content_type.or(Some(value)),
@@ -89,7 +86,7 @@ pub(super) fn headers(
             reached_upstream,
         } = local_reply::read(seen.status, details, world.config.mode)
     {
-        return local(state, &headers, end_of_stream, code, reached_upstream, now);
+        return local::answer(*state, &headers, end_of_stream, code, reached_upstream, now);
     }
     if (100..200).contains(&seen.status) {
         return (Exchange::Forwarding(state), Effects::default());
@@ -112,7 +109,7 @@ pub(super) fn headers(
         && seen
             .content_length
             .is_none_or(|length| length <= world.config.response_hold_max_bytes);
-    let hider = (injected && has_body && is_stream && seen.is_plain()).then(UsageChunkHider::default);
+    let hider = (injected && has_body && is_stream && seen.is_plain()).then(Box::<UsageChunkHider>::default);
     let hides = hider.is_some();
     let state = ReadingResponse {
         call,
@@ -144,17 +141,17 @@ pub(super) fn headers(
         let headers = with_headers(&headers, &more, false);
         return (
             Exchange::Done(Box::new(done)),
-            continue_with(Effect::SetResponseHeaders(headers)),
+            continue_with(Effect::EditResponseHeaders(headers)),
         );
     }
     let edited = passing_headers(&state, &headers, hides);
     (
         Exchange::ReadingResponse(Box::new(state)),
-        continue_with(Effect::SetResponseHeaders(edited)),
+        continue_with(Effect::EditResponseHeaders(edited)),
     )
 }
 
-fn continue_with(effect: Effect) -> Effects {
+pub(super) fn continue_with(effect: Effect) -> Effects {
     Effects {
         flow: Flow::Continue,
         list: vec![effect],
@@ -162,7 +159,7 @@ fn continue_with(effect: Effect) -> Effects {
 }
 
 /// Headers of an answer that passes before its usage is known.
-fn passing_headers(state: &ReadingResponse, headers: &HeaderBlock, hides: bool) -> HeaderBlock {
+fn passing_headers(state: &ReadingResponse, headers: &HeaderBlock, hides: bool) -> HeaderEdits {
     let mut more = HeaderText::with_capacity(12);
     let estimate = &state.admission.estimate;
     // A flat price is known already; any other would be a guess.
@@ -201,7 +198,13 @@ fn answer_headers(done: &Done, knows_tokens: bool, now: Now) -> HeaderText {
     more
 }
 
-fn common_headers(more: &mut HeaderText, call: &Call, admission: &Admission, cost: NanoUsd, now: Now) {
+pub(super) fn common_headers(
+    more: &mut HeaderText,
+    call: &Call,
+    admission: &Admission,
+    cost: NanoUsd,
+    now: Now,
+) {
     more.push(REQUEST_ID, call.id);
     limits::rule_headers(more, admission.view(), now);
     limits::budget_headers(more, admission.view(), cost);
@@ -211,15 +214,23 @@ fn common_headers(more: &mut HeaderText, call: &Call, admission: &Admission, cos
     }
 }
 
-/// The response's headers with ours instead of any of the same name.
-fn with_headers(headers: &HeaderBlock, more: &HeaderText, body_changes: bool) -> HeaderBlock {
-    let kept = headers
-        .iter()
-        .filter(|(name, _)| !more.has(name) && !(body_changes && *name == b"content-length"));
-    let ours = more
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    HeaderBlock::build(&kept.chain(ours).collect::<Vec<_>>())
+/// Our headers instead of any of the same name.
+fn with_headers(headers: &HeaderBlock, more: &HeaderText, body_changes: bool) -> HeaderEdits {
+    let mut edits = HeaderEdits::with_capacity(16);
+    set_all(&mut edits, headers, more);
+    if body_changes && headers.get(b"content-length").is_some() {
+        edits.remove(b"content-length");
+    }
+    edits
+}
+
+pub(super) fn set_all(edits: &mut HeaderEdits, headers: &HeaderBlock, more: &HeaderText) {
+    // An upstream rarely says any of them.
+    let any_there = headers.iter().any(|(name, _)| more.has(name));
+    for (name, value) in more.iter() {
+        let is_there = any_there && headers.get(name.as_bytes()).is_some();
+        edits.set(is_there, name.as_bytes(), value.as_bytes());
+    }
 }
 
 /// Bytes of the answer's body.
@@ -235,7 +246,7 @@ pub(super) fn body(
     }
     match state.answer {
         Answer::Held(_) => held_body(state, size, body, end_of_stream, now),
-        Answer::Passing { .. } => passing_body(state, size, body, end_of_stream, now),
+        Answer::Passing { .. } => passing_body(state, size, body, end_of_stream),
     }
 }
 
@@ -273,7 +284,7 @@ fn held_body(
     let edited = passing_headers(&state, &headers, false);
     (
         Exchange::ReadingResponse(state),
-        continue_with(Effect::SetResponseHeaders(edited)),
+        continue_with(Effect::EditResponseHeaders(edited)),
     )
 }
 
@@ -288,7 +299,7 @@ fn release_held(mut state: Box<ReadingResponse>, now: Now) -> (Exchange, Effects
     let list = match answer {
         Answer::Held(headers) => {
             let more = answer_headers(&done, true, now);
-            vec![Effect::SetResponseHeaders(with_headers(&headers, &more, false))]
+            vec![Effect::EditResponseHeaders(with_headers(&headers, &more, false))]
         }
         Answer::Passing { .. } => Vec::new(),
     };
@@ -306,7 +317,6 @@ fn passing_body(
     size: usize,
     body: Option<&[u8]>,
     end_of_stream: bool,
-    now: Now,
 ) -> (Exchange, Effects) {
     state.response_bytes = state.response_bytes.saturating_add(size as u64);
     let mut effects = Effects::default();
@@ -384,146 +394,4 @@ pub(super) fn trailers(state: Box<ReadingResponse>, body: Option<&[u8]>, now: No
             list,
         },
     )
-}
-
-/// Envoy answered instead of the upstream.
-fn local(
-    state: Box<Forwarding>,
-    headers: &HeaderBlock,
-    end_of_stream: bool,
-    code: ErrorCode,
-    reached_upstream: bool,
-    now: Now,
-) -> (Exchange, Effects) {
-    let Forwarding {
-        call,
-        admission,
-        forwarded,
-        ..
-    } = *state;
-    let done = Done {
-        upstream_latency_ms: now.ms_since(forwarded),
-        ttft_ms: 0,
-        response_bytes: 0,
-        is_stream: false,
-        status: code.status(),
-        consumption: finish::nothing(!reached_upstream),
-        error_type: ErrorType::Code(code),
-        replacement: None,
-        call,
-        admission,
-    };
-    answer_locally(done, headers, end_of_stream, code, now)
-}
-
-fn answer_locally(
-    mut done: Done,
-    headers: &HeaderBlock,
-    end_of_stream: bool,
-    code: ErrorCode,
-    now: Now,
-) -> (Exchange, Effects) {
-    let refusal = Refusal::new(code);
-    let mut more = refusal.headers(&done.call.id);
-    let cost = done.consumption.cost;
-    let mut common = HeaderText::with_capacity(10);
-    common_headers(&mut common, &done.call, &done.admission, cost, now);
-    common.push("x-rateguard-cost-cents", cost.cents());
-    for (name, value) in common.iter().filter(|(name, _)| *name != REQUEST_ID) {
-        more.push_str(name, value);
-    }
-    let body = refusal.body(&done.call.id);
-    let (mut effects, replacement) = replace(headers, end_of_stream, done.call.is_head(), code, &more, body);
-    effects.list.push(Effect::Count(Metric::LocalReply));
-    done.replacement = replacement;
-    (Exchange::Done(Box::new(done)), effects)
-}
-
-/// A local answer before any upstream was tried: over the buffer, too slow, or refused by Envoy itself.
-pub(super) fn early(
-    state: Exchange,
-    headers: &HeaderBlock,
-    end_of_stream: bool,
-    details: &[u8],
-    world: World<'_>,
-) -> (Exchange, Effects) {
-    let status = Seen::read(headers).status;
-    let LocalReply::Map { code, .. } = local_reply::read(status, details, world.config.mode) else {
-        return (state, Effects::default());
-    };
-    let mut list = vec![
-        Effect::Count(Metric::LocalReply),
-        Effect::Count(Metric::Refused(code)),
-    ];
-    let call = match state {
-        Exchange::ReadingRequest(reading) => reading.call,
-        Exchange::Reserving(reserving) => {
-            list.push(Effect::CancelReserve);
-            list.push(super::request::release_of(&reserving));
-            reserving.call
-        }
-        // Our own reply on its way out, or one that is not ours to touch.
-        other => return (other, Effects::default()),
-    };
-    let refusal = Refusal::new(code);
-    let more = refusal.headers(&call.id);
-    let body = refusal.body(&call.id);
-    let (mut effects, replacement) = replace(headers, end_of_stream, call.is_head(), code, &more, body);
-    effects.list.extend(list);
-    let rejected = Rejected {
-        id: call.id,
-        started: call.started,
-        key: Some(Rc::clone(&call.key)),
-        method: String::new(),
-        call: Some(call),
-        code,
-        rule_id: None,
-        budget_id: None,
-        shadow: false,
-        degraded: false,
-        replacement,
-    };
-    (Exchange::Rejected(Box::new(rejected)), effects)
-}
-
-/// Gives an answer of Envoy's our status, headers and body. One without a body cannot be given one: it is answered
-/// anew.
-fn replace(
-    headers: &HeaderBlock,
-    end_of_stream: bool,
-    is_head: bool,
-    code: ErrorCode,
-    more: &HeaderText,
-    body: String,
-) -> (Effects, Option<Vec<u8>>) {
-    if end_of_stream && !is_head {
-        let reply = crate::effect::Reply {
-            status: code.status(),
-            headers: more
-                .iter()
-                .map(|(name, value)| (name, value.to_owned()))
-                .collect(),
-            body,
-        };
-        return (
-            Effects {
-                flow: Flow::Pause,
-                list: vec![Effect::Reply(Box::new(reply))],
-            },
-            None,
-        );
-    }
-    let status = code.status().to_string();
-    let length = body.len().to_string();
-    let kept = headers.iter().filter(|(name, _)| {
-        !more.has(name) && !matches!(*name, b":status" | b"content-length" | b"content-encoding")
-    });
-    let ours = more
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let mut all: Vec<(&[u8], &[u8])> = vec![(b":status", status.as_bytes())];
-    all.extend(kept.chain(ours));
-    all.push((b"content-length", length.as_bytes()));
-    let effects = continue_with(Effect::SetResponseHeaders(HeaderBlock::build(&all)));
-    (effects, Some(body.into_bytes()))
 }

@@ -156,17 +156,14 @@ proptest! {
         let mut expected: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
         for (n, secrets) in changes {
             let mut update = Update { version: "v".to_owned(), ..Update::default() };
-            match secrets {
-                Some(secrets) => {
-                    // A digest belongs to one key.
-                    let secrets: Vec<u8> = secrets.into_iter().map(|s| s % 2 + n * 2).collect();
-                    update.keys.push(key(n, &secrets));
-                    expected.insert(n, secrets);
-                }
-                None => {
-                    update.removals.push(Removal::Key(KeyId::from_bytes([n; 16])));
-                    expected.remove(&n);
-                }
+            if let Some(secrets) = secrets {
+                // A digest belongs to one key.
+                let secrets: Vec<u8> = secrets.into_iter().map(|s| s % 2 + n * 2).collect();
+                update.keys.push(key(n, &secrets));
+                expected.insert(n, secrets);
+            } else {
+                update.removals.push(Removal::Key(KeyId::from_bytes([n; 16])));
+                expected.remove(&n);
             }
             snapshot.apply(update, 0);
         }

@@ -175,6 +175,9 @@ pub(crate) struct Scene {
     pub(crate) now: Now,
     pub(crate) exchange: Exchange,
     pub(crate) done: Vec<Effect>,
+    /// What the client and the upstream sent.
+    sent: HeaderBlock,
+    answered: HeaderBlock,
 }
 
 impl Scene {
@@ -199,11 +202,18 @@ impl Scene {
             now: START,
             exchange: Exchange::default(),
             done: Vec::new(),
+            sent: HeaderBlock::default(),
+            answered: HeaderBlock::default(),
         }
     }
 
     /// One event; answers whether the stream goes on.
     pub(crate) fn step(&mut self, event: Event<'_>) -> Flow {
+        match &event {
+            Event::RequestHeaders { headers, .. } => self.sent = headers.clone(),
+            Event::ResponseHeaders { headers, .. } => self.answered = headers.clone(),
+            _ => {}
+        }
         let world = World {
             config: &self.config,
             snapshot: &self.snapshot,
@@ -394,10 +404,10 @@ impl Scene {
     }
 
     /// What goes upstream, if anything did.
-    pub(crate) fn forwarded(&self) -> Option<&HeaderBlock> {
+    pub(crate) fn forwarded(&self) -> Option<HeaderBlock> {
         self.done.iter().find_map(|effect| {
-            if let Effect::SetRequestHeaders(headers) = effect {
-                Some(headers)
+            if let Effect::EditRequestHeaders(edits) = effect {
+                Some(edits.apply(&self.sent))
             } else {
                 None
             }
@@ -405,19 +415,21 @@ impl Scene {
     }
 
     pub(crate) fn upstream_header(&self, name: &str) -> Option<String> {
-        let value = self.forwarded().expect("forwarded headers").get(name.as_bytes());
+        let headers = self.forwarded().expect("forwarded headers");
+        let value = headers.get(name.as_bytes());
         value.map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
     pub(crate) fn response_header(&self, name: &str) -> Option<String> {
-        let headers = self.done.iter().find_map(|effect| {
-            if let Effect::SetResponseHeaders(headers) = effect {
-                Some(headers)
+        let edited = self.done.iter().find_map(|effect| {
+            if let Effect::EditResponseHeaders(edits) = effect {
+                Some(edits.apply(&self.answered))
             } else {
                 None
             }
         });
-        let value = headers.expect("response headers").get(name.as_bytes());
+        let headers = edited.expect("response headers");
+        let value = headers.get(name.as_bytes());
         value.map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
@@ -463,11 +475,8 @@ impl Scene {
 
     pub(crate) fn actual(&self, unit: Unit) -> Option<i64> {
         let settlement = self.settled()?;
-        settlement
-            .amounts
-            .iter()
-            .find(|amount| amount.quota.unit == unit)
-            .map(|amount| amount.actual)
+        let index = settlement.quotas.iter().position(|quota| quota.unit == unit)?;
+        settlement.amounts.get(index).map(|amount| amount.actual)
     }
 }
 
