@@ -106,7 +106,10 @@ mod raw {
     unsafe_code,
     reason = "the host hands over memory that it got from this module's allocator"
 )]
-#[expect(clippy::same_length_and_capacity, reason = "the host allocates exactly what it fills")]
+#[expect(
+    clippy::same_length_and_capacity,
+    reason = "the host allocates exactly what it fills"
+)]
 fn owned(status: u32, data: *mut u8, size: usize) -> Result<Option<Vec<u8>>, Refused> {
     match status {
         OK if data.is_null() => Ok(None),
