@@ -93,7 +93,7 @@ async fn raw(mut stream: TcpStream, fault: GrpcFault) -> std::io::Result<()> {
         GrpcFault::Http1 => {
             stream
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
-                .await?
+                .await?;
         }
         _ => {
             stream.write_all(&SETTINGS).await?;

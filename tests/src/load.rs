@@ -57,7 +57,7 @@ impl Shot {
             body.len()
         );
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
         text.push_str("\r\n");
         text.push_str(body);
@@ -76,7 +76,7 @@ impl Shot {
         }
         let mut outcome = Outcome {
             elapsed: Duration::ZERO,
-            statuses: Default::default(),
+            statuses: std::collections::BTreeMap::default(),
             latencies: Vec::new(),
         };
         while let Some(answers) = workers.join_next().await {

@@ -91,3 +91,19 @@ fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?} {:?}", config.jwt_secret, config.database_url);
     assert_eq!(shown, "Secret(…) Secret(…)");
 }
+
+#[test]
+fn the_example_file_names_every_variable_and_only_example_secrets() {
+    let text = include_str!("../../../.env.example");
+    let value = |name: &str| {
+        text.lines()
+            .filter_map(|line| line.split_once('='))
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value.to_owned())
+    };
+    assert_eq!(value("JWT_SECRET").as_deref(), Some(EXAMPLE_JWT_SECRET));
+    assert_eq!(value("ENCRYPTION_KEY").as_deref(), Some(EXAMPLE_ENCRYPTION_KEY));
+    let lookup = |name: &str| value(name).filter(|value| !value.is_empty());
+    let config = Config::from_env(&lookup).expect("the example file is a working configuration");
+    assert_eq!(config.environment, Environment::Development);
+}

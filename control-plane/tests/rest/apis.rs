@@ -441,8 +441,8 @@ async fn money_goes_in_and_out_exactly() {
         assert_eq!(nanos, expected.to_string(), "{given}");
         let model = answer.body["costModel"]["costCentsPerRequest"].to_string();
         assert_eq!(
-            model.parse::<f64>().unwrap(),
-            shown.parse::<f64>().unwrap(),
+            rateguard_api::decimal::parse_fixed(&model, 7).unwrap(),
+            expected,
             "{given}"
         );
     }

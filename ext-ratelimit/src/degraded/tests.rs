@@ -139,7 +139,7 @@ fn case() -> Case {
         Arc::new(Metrics::new()),
         Duration::from_millis(20),
         Tuning {
-            outbox_grace: Duration::from_millis(1_000),
+            outbox_grace: Duration::from_secs(1),
             ..Tuning::default()
         },
     );

@@ -59,7 +59,12 @@ impl Writer<'_> {
         self.0.extend_from_slice(&[0; LENGTH_BYTES]);
         write(&mut Writer(self.0));
         let length = self.0.len().saturating_sub(at + LENGTH_BYTES);
-        let [a, b, c] = [length & 0x7f | 0x80, length >> 7 & 0x7f | 0x80, length >> 14 & 0x7f].map(|part| part as u8);
+        let [a, b, c] = [
+            length & 0x7f | 0x80,
+            length >> 7 & 0x7f | 0x80,
+            length >> 14 & 0x7f,
+        ]
+        .map(|part| part as u8);
         if let Some(place) = self.0.get_mut(at..at + LENGTH_BYTES) {
             place.copy_from_slice(&[a, b, c]);
         }
@@ -175,7 +180,10 @@ pub fn event(writer: &mut Writer<'_>, field: u32, event: &RequestEvent) {
         w.text(14, model);
         w.message(15, |w| usage(w, tokens));
         w.int(16, *units);
-        w.int(17, usage_source.map_or(0, |source| v1::UsageSource::from(source) as i64));
+        w.int(
+            17,
+            usage_source.map_or(0, |source| v1::UsageSource::from(source) as i64),
+        );
         w.text(18, price_version);
         w.flag(19, *cache_hit);
         w.flag(20, *rate_limited);
@@ -238,10 +246,19 @@ mod tests {
     fn quotas() -> Vec<Quota> {
         let zone = "Europe/Berlin".parse().expect("a time zone");
         let meters = [
-            Meter::TokenBucket { refill_milli_per_s: 300 },
+            Meter::TokenBucket {
+                refill_milli_per_s: 300,
+            },
             Meter::SlidingWindow { window_ms: 60_000 },
-            Meter::FixedWindow { window: Window::Calendar { unit: CalendarUnit::Month, time_zone: zone } },
-            Meter::FixedWindow { window: Window::Total },
+            Meter::FixedWindow {
+                window: Window::Calendar {
+                    unit: CalendarUnit::Month,
+                    time_zone: zone,
+                },
+            },
+            Meter::FixedWindow {
+                window: Window::Total,
+            },
         ];
         meters
             .into_iter()
@@ -287,7 +304,16 @@ mod tests {
             response_bytes: 9,
             cost: NanoUsd(8_850),
             model: "gpt-4o".to_owned(),
-            tokens: TokenUsage { fresh_input: 1, cache_read: 2, cache_write_5m: 3, cache_write_1h: 4, output_text: 5, reasoning: 6, audio_in: 7, audio_out: 8 },
+            tokens: TokenUsage {
+                fresh_input: 1,
+                cache_read: 2,
+                cache_write_5m: 3,
+                cache_write_1h: 4,
+                output_text: 5,
+                reasoning: 6,
+                audio_in: 7,
+                audio_out: 8,
+            },
             units: 11,
             usage_source: Some(UsageSource::Partial),
             price_version: "p1".to_owned(),
@@ -307,7 +333,12 @@ mod tests {
             revision: 1,
         };
         let mut empty = full.clone();
-        (empty.workspace_id, empty.usage_source, empty.client_ip, empty.rule_id) = (None, None, None, None);
+        (
+            empty.workspace_id,
+            empty.usage_source,
+            empty.client_ip,
+            empty.rule_id,
+        ) = (None, None, None, None);
         (empty.tokens, empty.cost, empty.status_code) = (TokenUsage::default(), NanoUsd(-1), 0);
         empty.tags.clear();
         for value in [full, empty] {

@@ -91,6 +91,8 @@ impl Stack {
 
         let client = reqwest::Client::builder()
             .pool_max_idle_per_host(0)
+            // A test that hangs fails, and says where.
+            .timeout(std::time::Duration::from_secs(90))
             .no_proxy()
             .build()?;
         let proxies = roads.proxies;

@@ -129,16 +129,21 @@ impl RequestLog {
 
 impl Stub {
     /// Listens on `addr` (port 0: any free one).
+    #[expect(
+        clippy::unused_async,
+        reason = "listening needs a runtime: an async signature asks for one"
+    )]
     pub async fn start(addr: SocketAddr) -> std::io::Result<Self> {
-        Self::with_log(addr, true).await
+        Self::with_log(addr, true)
     }
 
     /// As [`Stub::start`], without remembering requests: for benchmarks and `./dev up`.
+    #[expect(clippy::unused_async, reason = "as `start`")]
     pub async fn start_without_log(addr: SocketAddr) -> std::io::Result<Self> {
-        Self::with_log(addr, false).await
+        Self::with_log(addr, false)
     }
 
-    async fn with_log(addr: SocketAddr, keep: bool) -> std::io::Result<Self> {
+    fn with_log(addr: SocketAddr, keep: bool) -> std::io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         // A restarted stub takes its old port although old connections linger.
         socket.set_reuseaddr(true)?;

@@ -107,19 +107,21 @@ async fn up_02_up_03_odd_line_ends_pass_unchanged() {
     for provider in ["openai", "anthropic"] {
         for entry in std::fs::read_dir(folder.join(provider)).expect("fixtures") {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if !name.ends_with(".sse") && !name.ends_with(".json") {
-                continue;
-            }
+            let is_stream = match name.rsplit('.').next() {
+                Some("sse") => true,
+                Some("json") => false,
+                _ => continue,
+            };
             let expected = std::fs::read(folder.join(provider).join(&name)).unwrap();
             let request = if provider == "openai" {
                 // A client that asks for usage gets every byte of it.
-                let mut body = rateguard_tests::scene::chat_body(name.ends_with(".sse"));
+                let mut body = rateguard_tests::scene::chat_body(is_stream);
                 body["stream_options"] = json!({"include_usage": true});
                 scene
                     .request(reqwest::Method::POST, "/proxy/openai/v1/chat/completions", &key)
                     .json(&body)
             } else {
-                scene.message(&key, name.ends_with(".sse"))
+                scene.message(&key, is_stream)
             };
             let request = request
                 .header("x-stub-fixture", format!("{provider}/{name}"))

@@ -25,7 +25,7 @@ async fn dp_06_a_panic_fails_its_own_request_and_the_snapshot_survives() {
             answer.as_ref().map_or(true, |a| a.status >= 500),
             "round {round}: {answer:?}"
         );
-        eventually("served again", Duration::from_millis(1_200 * 5), async || {
+        eventually("served again", Duration::from_secs(6), async || {
             Answer::try_of(scene.chat(&key))
                 .await
                 .is_ok_and(|a| a.status == 200)

@@ -62,7 +62,7 @@ fn ti_04_every_refusal_names_its_field() {
             r.quotas.push(v1::Quota {
                 partition: partition.into(),
                 ..quota_of(1)
-            })
+            });
         });
         assert!(
             message.starts_with("quotas[1].") && message.contains("partition"),
@@ -79,7 +79,7 @@ fn ti_04_every_refusal_names_its_field() {
             r.quotas.push(v1::Quota {
                 limit: amount,
                 ..quota_of(1)
-            })
+            });
         });
         assert!(
             message.starts_with("quotas[1].") && message.contains("limit"),
