@@ -711,6 +711,30 @@ fn dp_14_up_10_an_answer_that_breaks_off_while_held_is_a_502_charged_as_estimate
 }
 
 #[test]
+fn dp_15_a_stream_left_early_pays_for_the_text_it_was_sent() {
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":\
+                 {\"input_tokens\":10,\"output_tokens\":1}}}\n\n";
+    let delta = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\
+                 \"text_delta\",\"text\":\"word\"}}\n\n";
+    let mut scene = Scene::new();
+    scene.post("/proxy/openai/chat/completions", QUESTION);
+    scene.admit();
+    scene.answer("200", &[("content-type", "text/event-stream")], false);
+    scene.chunk(start, false);
+    for _ in 0..10 {
+        scene.chunk(delta, false);
+    }
+    scene.step(Event::Ended { details: None });
+    let (event, sent) = (scene.event(), (start.len() + 10 * delta.len()) as i64);
+    assert_eq!(event.usage_source, Some(UsageSource::Partial));
+    assert_eq!(
+        event.tokens.output_tokens(),
+        sent / 100,
+        "not the 1 that the provider began with"
+    );
+}
+
+#[test]
 fn dp_13_an_answer_over_the_hold_limit_streams() {
     let mut scene = Scene::new();
     scene.post("/proxy/openai/chat/completions", QUESTION);

@@ -19,6 +19,9 @@ pub(super) const STATUS_CLIENT_CLOSED: u16 = 499;
 /// Code details of exchanges that the client ended begin so.
 const DOWNSTREAM: &[u8] = b"downstream";
 
+/// Bytes of a stream per token of its text: a delta's frame is longer than its word.
+const STREAM_BYTES_PER_TOKEN: u64 = 100;
+
 /// How a response came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -60,7 +63,7 @@ pub(super) fn done(state: Box<ReadingResponse>, ending: Ending) -> Done {
     let reading = reader
         .map(|reader| reader.finish(ending == Ending::Complete))
         .unwrap_or_default();
-    let consumption = consume(&call, &admission, status, ending, reading);
+    let consumption = consume(&call, &admission, status, ending, response_bytes, reading);
     let is_stream = matches!(answer, Answer::Passing { is_stream: true, .. });
     let ttft_ms = if is_stream && first_byte > Now::default() {
         first_byte.ms_since(forwarded)
@@ -81,17 +84,28 @@ pub(super) fn done(state: Box<ReadingResponse>, ending: Ending) -> Done {
     }
 }
 
+/// Output of a stream that broke off before its last figures: a provider counts up only at the end (Anthropic begins
+/// with 1), and a client that always leaves early must not pay next to nothing. Never more than was estimated.
+fn streamed_output(estimate: &Estimate, response_bytes: u64) -> i64 {
+    let streamed = i64::try_from(response_bytes / STREAM_BYTES_PER_TOKEN).unwrap_or(i64::MAX);
+    streamed.min(estimate.usage.output_text)
+}
+
 fn consume(
     call: &Call,
     admission: &Admission,
     status: u16,
     ending: Ending,
+    response_bytes: u64,
     reading: crate::usage::Reading,
 ) -> Consumption {
     let estimate = &admission.estimate;
     let source = reading.source.or(reading.tokens.map(|_| UsageSource::Reported));
     let model = reading.model;
-    if let Some(usage) = reading.tokens {
+    if let Some(mut usage) = reading.tokens {
+        if source == Some(UsageSource::Partial) {
+            usage.output_text = usage.output_text.max(streamed_output(estimate, response_bytes));
+        }
         let cost = estimate.pricing.cost(&usage);
         return Consumption {
             usage,
