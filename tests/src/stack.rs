@@ -269,8 +269,14 @@ impl Stack {
             async || match part {
                 Part::Postgres => self.connects(self.addresses.postgres).await,
                 Part::Redis => redis::ping(self.addresses.redis.port()).await,
-                Part::ControlPlane => self.answers_ready(self.addresses.control_plane).await,
-                Part::Limits => self.answers_ready(self.addresses.limits_http).await,
+                Part::ControlPlane => {
+                    self.has_bound(part)?;
+                    self.answers_ready(self.addresses.control_plane).await
+                }
+                Part::Limits => {
+                    self.has_bound(part)?;
+                    self.answers_ready(self.addresses.limits_http).await
+                }
                 Part::Envoy => self.gateway_is_ready().await,
             },
         )
@@ -357,6 +363,15 @@ impl Stack {
 
     async fn connects(&self, address: SocketAddr) -> Result<()> {
         tokio::net::TcpStream::connect(address).await?;
+        Ok(())
+    }
+
+    /// Our own program has its port. Another Stack's may answer there, if it was quicker to take it.
+    fn has_bound(&self, part: Part) -> Result<()> {
+        ensure!(
+            self.log(part)?.contains("listening "),
+            "{part} does not listen yet"
+        );
         Ok(())
     }
 
