@@ -26,6 +26,8 @@ pub struct Process {
     command: Option<Command>,
     child: Option<Child>,
     log: PathBuf,
+    /// Where the part of the log begins that the program now running has written.
+    log_start: u64,
     stop_signal: Signal,
 }
 
@@ -50,6 +52,7 @@ impl Process {
             command: Some(command),
             child: None,
             log: log.to_owned(),
+            log_start: 0,
             stop_signal: Signal::TERM,
         };
         process.spawn()?;
@@ -147,6 +150,15 @@ impl Process {
         kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
     }
 
+    /// Whether the program, since it was last started, has written this.
+    #[must_use]
+    pub fn has_said(&self, text: &str) -> bool {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let start = usize::try_from(self.log_start).unwrap_or(usize::MAX);
+        log.get(start..)
+            .is_some_and(|said| String::from_utf8_lossy(said).contains(text))
+    }
+
     /// The end of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
@@ -163,6 +175,7 @@ impl Process {
     }
 
     fn spawn(&mut self) -> Result<()> {
+        self.log_start = std::fs::metadata(&self.log).map_or(0, |log| log.len());
         let command = self
             .command
             .take()

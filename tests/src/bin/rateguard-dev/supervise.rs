@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rateguard_tests::stack::{Part, Stack, ports};
+use rateguard_tests::stack::{Part, Stack, is_port_conflict, ports};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{record, report};
@@ -13,6 +13,7 @@ const CONSOLE_PORT: u16 = 3000;
 const GATEWAY_PORT: u16 = 3001;
 /// Kept from one run to the next where free: the demo's APIs point at it.
 const STUB_PORT: u16 = 3009;
+const START_ATTEMPTS: u32 = 3;
 
 /// Starts everything and stays until SIGTERM or SIGINT.
 ///
@@ -35,7 +36,18 @@ pub(crate) async fn run(home: &Path) -> Result<()> {
     outcome
 }
 
+/// Tries other ports when somebody else was quicker to take those that had been free.
 async fn start(home: &Path) -> Result<Stack> {
+    let mut attempt = 1;
+    loop {
+        match start_once(home).await {
+            Err(error) if is_port_conflict(&error) && attempt < START_ATTEMPTS => attempt += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn start_once(home: &Path) -> Result<Stack> {
     let console = ports::free_from(CONSOLE_PORT, &[GATEWAY_PORT, STUB_PORT])?;
     let gateway = ports::free_from(GATEWAY_PORT, &[console, STUB_PORT])?;
     let stub = ports::free_from(STUB_PORT, &[console, gateway])?;
