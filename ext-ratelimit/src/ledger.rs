@@ -7,6 +7,7 @@
 //! - an expired reservation is charged at the reserved amount; a late settlement replaces that charge;
 //! - windows start and end where [`rateguard_model::window`] says, and never slide by being hit.
 
+mod calendar_memo;
 mod check;
 pub mod memory;
 pub mod redis;

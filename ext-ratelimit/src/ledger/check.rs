@@ -1,6 +1,6 @@
 //! What every store refuses, and which window a settlement belongs to. Pure.
 
-use super::{BucketStatus, LedgerError, QuotaResult, Reserve, Settlement};
+use super::{BucketStatus, LedgerError, QuotaResult, Reserve, Settlement, calendar_memo};
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, QUOTAS_MAX, Quota, QuotaKind, Unit, is_partition};
 use rateguard_model::window::{Bounds, Window};
 
@@ -140,7 +140,11 @@ pub(super) fn bounds(window: Window, at_ms: i64) -> Bounds {
             start_ms: 0,
             end_ms: END_OF_TIME_MS,
         },
-        Window::Rolling { .. } | Window::Calendar { .. } => window.bounds(at_ms),
+        Window::Rolling { .. } => window.bounds(at_ms),
+        Window::Calendar { .. } => {
+            let [_, at, _] = calendar_memo::around(window, at_ms);
+            at
+        }
     }
 }
 
@@ -154,7 +158,8 @@ pub(super) fn around(window: Window, at_ms: i64) -> [Bounds; 3] {
             };
             [none(0), bounds(window, at_ms), none(END_OF_TIME_MS)]
         }
-        Window::Rolling { .. } | Window::Calendar { .. } => window.around(at_ms),
+        Window::Rolling { .. } => window.around(at_ms),
+        Window::Calendar { .. } => calendar_memo::around(window, at_ms),
     }
 }
 
