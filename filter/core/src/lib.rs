@@ -17,6 +17,7 @@ mod base64;
 pub mod config;
 pub mod edits;
 pub mod effect;
+pub mod endpoints;
 pub mod estimate;
 pub mod event;
 pub mod exchange;

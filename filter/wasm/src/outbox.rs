@@ -5,6 +5,7 @@ use crate::encode;
 use crate::host;
 use crate::metrics::{Metrics, Own};
 use rateguard_filter::effect::Settlement;
+use rateguard_filter::endpoints::{Endpoints, OTHER};
 use rateguard_filter::event::Now;
 use rateguard_filter::outbox::{Limits, Outbox};
 use rateguard_filter::renewal::Renewals;
@@ -37,6 +38,7 @@ pub(crate) struct Outboxes {
     releases: Outbox,
     events: Outbox,
     renewals: Renewals,
+    endpoints: Endpoints,
     report_prefix: Vec<u8>,
     in_flight: Vec<(u32, Kind)>,
     /// Second, and anonymous events sent in it.
@@ -57,6 +59,7 @@ impl Outboxes {
             releases: queue(SETTLEMENT_BYTES_MAX),
             events: queue(EVENT_BYTES_MAX),
             renewals: Renewals::default(),
+            endpoints: Endpoints::default(),
             report_prefix: encode::report_prefix(node_id),
             in_flight: Vec::new(),
             anonymous: (0, 0),
@@ -85,13 +88,19 @@ impl Outboxes {
             .push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
     }
 
-    pub(crate) fn record(&mut self, event: &RequestEvent, now: Now, metrics: &Metrics) {
+    pub(crate) fn record(&mut self, mut event: Box<RequestEvent>, now: Now, metrics: &Metrics) {
         if event.workspace_id.is_none() && !self.may_send_anonymous(now) {
             metrics.count_own(Own::EventsSuppressed, 1);
             return;
         }
+        if event
+            .api_id
+            .is_some_and(|id| !self.endpoints.admits(id, &event.endpoint))
+        {
+            OTHER.clone_into(&mut event.endpoint);
+        }
         self.events
-            .push(now.unix_ms(), |bytes| encode::event(bytes, event));
+            .push(now.unix_ms(), |bytes| encode::event(bytes, &event));
     }
 
     fn may_send_anonymous(&mut self, now: Now) -> bool {

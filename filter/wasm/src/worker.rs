@@ -64,7 +64,7 @@ impl Worker {
             Effect::Closed { id } => self.outboxes.borrow_mut().closed(&id),
             Effect::Settle(settlement) => self.outboxes.borrow_mut().settle(&settlement, now),
             Effect::Release(settlement) => self.outboxes.borrow_mut().release(&settlement, now),
-            Effect::Record(event) => self.outboxes.borrow_mut().record(&event, now, &self.metrics),
+            Effect::Record(event) => self.outboxes.borrow_mut().record(event, now, &self.metrics),
             Effect::KeyUsed(id) => self.key_used(id, now),
             Effect::Seen {
                 quota,
