@@ -146,3 +146,27 @@ async fn dp_16_a_hard_budget_is_bounded_while_the_service_is_away() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_request_that_no_quota_matches_makes_no_call() {
+    let stack = Stack::start().await.expect("the Stack starts");
+    let scene = Scene::new(&stack).await.unwrap();
+    scene.openai(stack.stub().addr()).await.unwrap();
+    let elsewhere = json!({
+        "algorithm": "TOKEN_BUCKET", "bucketSize": 1, "refillRate": "1", "scopes": [{"type": "PER_KEY"}], "endpoint": "/v2/**",
+    });
+    scene.rule(elsewhere).await.unwrap();
+    let key = scene.key(json!({})).await.unwrap();
+    scene.in_force().await.unwrap();
+    // Nobody is there to be called: a call would show as degraded.
+    stack.kill(Part::Limits);
+    for _ in 0..5 {
+        let answer = Answer::of(scene.chat(&key)).await;
+        assert_eq!(
+            (answer.status, answer.header("x-rateguard-degraded")),
+            (200, ""),
+            "{}",
+            answer.text
+        );
+    }
+}
