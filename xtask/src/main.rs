@@ -1,5 +1,8 @@
 //! Steps of `./dev` that are more than ten lines of shell.
 
+mod postgres;
+mod program;
+mod sqlx;
 mod wasm;
 
 use clap::{Parser, Subcommand};
@@ -15,10 +18,13 @@ struct Arguments {
 enum Command {
     /// Builds the filter and prints the path of the .wasm file.
     Wasm(wasm::Options),
+    /// Regenerates control-plane/.sqlx, which the compile-time checked queries need.
+    Sqlx(sqlx::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Wasm(options) => wasm::run(&options),
+        Command::Sqlx(options) => sqlx::run(&options),
     }
 }

@@ -7,6 +7,7 @@
 //! Each way and each compiler version has its own target folder, so that they never evict each other or the native
 //! build. Cargo.lock is made by the normal toolchain and only read here.
 
+use crate::program::{answer, cargo, rustc, variable, workspace_root};
 use anyhow::{Context as _, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -128,7 +129,7 @@ fn find_linker() -> Option<PathBuf> {
 }
 
 fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow::Result<()> {
-    let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .args([
             "build",
@@ -203,26 +204,4 @@ fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 fn sysroot(rustc: &OsString) -> Option<PathBuf> {
     answer(rustc, &["--print", "sysroot"]).map(|text| PathBuf::from(text.trim()))
-}
-
-fn answer(program: &OsString, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn rustc() -> OsString {
-    variable("RUSTC").unwrap_or_else(|| "rustc".into())
-}
-
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
-}
-
-fn workspace_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
 }

@@ -25,16 +25,16 @@ pub async fn insert(tx: &mut Transaction<'_, Postgres>, row: NewRow<'_>) -> Resu
         created_at,
         feed_version,
     } = row;
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO data_plane_token (id, workspace_id, name, sha256, created_at, feed_version)
          VALUES ($1, $2, $3, $4, $5, $6)",
+        id,
+        workspace_id,
+        name,
+        sha256.as_slice(),
+        created_at,
+        feed_version,
     )
-    .bind(id)
-    .bind(workspace_id)
-    .bind(name)
-    .bind(sha256.as_slice())
-    .bind(created_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -48,21 +48,21 @@ pub async fn revoke(
     revoked_at: DateTime<Utc>,
     feed_version: i64,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE data_plane_token SET revoked_at = $3, feed_version = $4
          WHERE workspace_id = $1 AND id = $2 AND revoked_at IS NULL",
+        workspace_id,
+        id,
+        revoked_at,
+        feed_version,
     )
-    .bind(workspace_id)
-    .bind(id)
-    .bind(revoked_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// A workspace's token as it is listed: without its hash.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub id: Uuid,
     pub name: String,
@@ -71,11 +71,12 @@ pub struct Token {
 }
 
 pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Token>, DbError> {
-    Ok(sqlx::query_as(
+    Ok(sqlx::query_as!(
+        Token,
         "SELECT id, name, created_at, revoked_at FROM data_plane_token WHERE workspace_id = $1
          ORDER BY created_at, id",
+        workspace_id,
     )
-    .bind(workspace_id)
     .fetch_all(db)
     .await?)
 }

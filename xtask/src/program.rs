@@ -1,0 +1,33 @@
+//! Asking other programs, and where this checkout is.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+/// What a program prints; `None` if it is missing or fails.
+pub(crate) fn answer(program: &OsString, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+pub(crate) fn cargo() -> Command {
+    Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+pub(crate) fn rustc() -> OsString {
+    variable("RUSTC").unwrap_or_else(|| "rustc".into())
+}
+
+/// An environment variable; an empty one counts as unset.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+pub(crate) fn workspace_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
