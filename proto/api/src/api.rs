@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
     reason = "a JSON body: every field is named where it is set"
 )]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Api {
     pub id: String,
@@ -37,6 +38,7 @@ pub struct Api {
 
 /// Prices in cents per 1 000 tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CostModel {
     #[serde(rename = "type")]
@@ -52,17 +54,22 @@ pub struct CostModel {
     pub models: Option<Vec<ModelPrices>>,
     // Of types that are known but not priced yet, so that the type is what is refused.
     #[serde(default, skip_serializing)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub unit_name: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub unit_pointer: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub cost_cents_per_unit: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub tiers: Option<IgnoredAny>,
 }
 
 /// Absent: cache and audio input cost as input, reasoning and audio output as output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenPrices {
     pub input_cost_per_1k_tokens: Cents,
@@ -83,6 +90,7 @@ pub struct TokenPrices {
 
 /// [`TokenPrices`] of the models that a glob matches. Spelled out: serde cannot flatten and refuse unknown fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelPrices {
     /// `*` stands for any run of characters.
@@ -137,6 +145,21 @@ impl ModelPrices {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({
+        "name": "OpenAI",
+        "slug": "openai",
+        "baseUrl": "https://api.openai.com/v1",
+        "hosts": ["api.openai.com"],
+        "authType": "BEARER",
+        "credential": "sk-the-provider-s-key",
+        "usageFormat": "openai",
+        "costModel": {
+            "type": "PER_TOKEN",
+            "models": [{"model": "gpt-4o*", "inputCostPer1kTokens": 0.25, "outputCostPer1kTokens": 1}]
+        },
+        "timeoutMs": 600_000
+    })))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateApi {
     pub name: String,
@@ -168,6 +191,8 @@ pub struct CreateApi {
 
 /// Absent fields stay as they are; null clears.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"name": "OpenAI, production", "timeoutMs": 120_000})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateApi {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,12 +211,14 @@ pub struct UpdateApi {
         deserialize_with = "clearable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub auth_header_name: Option<Option<String>>,
     #[serde(
         default,
         deserialize_with = "clearable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub credential: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage_format: Option<UsageFormat>,
@@ -200,6 +227,7 @@ pub struct UpdateApi {
         deserialize_with = "clearable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<CostModel>))]
     pub cost_model: Option<Option<CostModel>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u32>,

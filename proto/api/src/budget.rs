@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// `PATCH …/budget`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"monthlyBudgetCents": 50_000, "autoShutoff": true})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateBudget {
     /// Null removes the budget.
@@ -14,6 +16,7 @@ pub struct UpdateBudget {
         deserialize_with = "clearable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Cents>))]
     pub monthly_budget_cents: Option<Option<Cents>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_shutoff: Option<bool>,
@@ -21,6 +24,7 @@ pub struct UpdateBudget {
 
 /// The simple form: one budget for the calendar month in the workspace's time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MonthlyBudget {
     pub monthly_budget_cents: Option<Cents>,
@@ -29,6 +33,7 @@ pub struct MonthlyBudget {
 
 /// `GET …/costs`. The figures are those of the workspace's monthly budget; null where there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Costs {
     pub current_spend_cents: Option<Cents>,
@@ -44,6 +49,7 @@ pub struct Costs {
 
 /// One budget's window so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BudgetStatus {
     pub id: String,

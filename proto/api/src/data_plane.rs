@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DataPlaneToken {
     pub id: String,
@@ -12,6 +13,8 @@ pub struct DataPlaneToken {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"name": "gateway, Frankfurt"})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateDataPlaneToken {
     pub name: String,
@@ -19,6 +22,7 @@ pub struct CreateDataPlaneToken {
 
 /// 201 of a creation.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DataPlaneTokenWithSecret {
     #[serde(flatten)]

@@ -182,6 +182,36 @@ impl Serialize for Centi {
     }
 }
 
+#[cfg(feature = "openapi")]
+mod schema {
+    use super::{Amount, Centi, Cents, Milli};
+    use utoipa::openapi::schema::{Schema, Type};
+    use utoipa::openapi::{ObjectBuilder, RefOr};
+
+    macro_rules! numbers {
+        ($($type:ident: $description:literal, $example:literal;)*) => {$(
+            impl utoipa::PartialSchema for $type {
+                fn schema() -> RefOr<Schema> {
+                    ObjectBuilder::new()
+                        .schema_type(Type::Number)
+                        .description(Some($description))
+                        .examples([$example])
+                        .into()
+                }
+            }
+
+            impl utoipa::ToSchema for $type {}
+        )*};
+    }
+
+    numbers! {
+        Cents: "Cents, exact to 7 places; a string is read too.", 12.5;
+        Amount: "An amount in the rule's unit, cents where that is COST; exact to 7 places.", 60;
+        Milli: "Exact to 3 places.", 1.5;
+        Centi: "Per cent, exact to 2 places.", 62.5;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

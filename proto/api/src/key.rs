@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Key {
     pub id: String,
@@ -30,6 +31,7 @@ pub struct Key {
 
 /// 201 of a creation, 200 of a rotation.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KeyWithSecret {
     #[serde(flatten)]
@@ -39,6 +41,8 @@ pub struct KeyWithSecret {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"name": "checkout", "environment": "live", "allowedModels": ["gpt-4o*"], "tags": {"team": "shop"}})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateKey {
     pub name: String,
@@ -57,6 +61,8 @@ pub struct CreateKey {
 
 /// Absent fields stay as they are; `expiresAt: null` removes the expiry.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"name": "checkout, suspended", "isActive": false})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +75,7 @@ pub struct UpdateKey {
         deserialize_with = "clearable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub expires_at: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_api_ids: Option<Vec<String>>,
@@ -79,6 +86,8 @@ pub struct UpdateKey {
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"overlapSeconds": 3600})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RotateKey {
     /// How long the old secret stays valid: 0 s (the default) to 30 days.

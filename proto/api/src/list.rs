@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A list, newest last. `nextCursor` is null on the last page; there is one page so far.
+/// A page of a list. `nextCursor`, given as `cursor`, gets the next one; it is null on the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct List<T> {
     pub data: Vec<T>,

@@ -25,6 +25,19 @@ macro_rules! names {
             }
         }
 
+        #[cfg(feature = "openapi")]
+        impl utoipa::PartialSchema for $enum {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .enum_values(Some([$($name),*]))
+                    .into()
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::ToSchema for $enum {}
+
         impl std::str::FromStr for $enum {
             type Err = UnknownName;
 
@@ -42,6 +55,15 @@ macro_rules! names {
             }
         }
     )*};
+}
+
+impl AuditAction {
+    /// What it was done to: `api`, `key`, …
+    pub fn resource_type(self) -> &'static str {
+        self.as_str()
+            .split_once('.')
+            .map_or(self.as_str(), |(noun, _)| noun)
+    }
 }
 
 /// The same variants as a type of the model.
@@ -144,6 +166,39 @@ names! {
     UnpricedModelPolicy {
         Block = "block",
         Allow = "allow",
+    }
+}
+
+names! {
+    /// What an entry of the audit log says was done; the part before the dot is the kind of thing it was done to.
+    AuditAction {
+        WorkspaceCreate = "workspace.create",
+        WorkspaceUpdate = "workspace.update",
+        WorkspaceDelete = "workspace.delete",
+        ApiCreate = "api.create",
+        ApiUpdate = "api.update",
+        ApiDelete = "api.delete",
+        KeyCreate = "key.create",
+        KeyUpdate = "key.update",
+        KeyRotate = "key.rotate",
+        KeyRevoke = "key.revoke",
+        KeyDelete = "key.delete",
+        RuleCreate = "rule.create",
+        RuleUpdate = "rule.update",
+        RuleReset = "rule.reset",
+        RuleDelete = "rule.delete",
+        BudgetCreate = "budget.create",
+        BudgetUpdate = "budget.update",
+        BudgetDelete = "budget.delete",
+        PriceCreate = "price.create",
+        PriceUpdate = "price.update",
+        PriceDelete = "price.delete",
+        DataPlaneTokenCreate = "data-plane-token.create",
+        DataPlaneTokenRevoke = "data-plane-token.revoke",
+        UserRegister = "user.register",
+        SessionCreate = "session.create",
+        SessionRefresh = "session.refresh",
+        SessionEnd = "session.end",
     }
 }
 

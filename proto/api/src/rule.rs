@@ -6,6 +6,7 @@ use crate::name::{Algorithm, FailureMode, Mode, ScopeType, Unit};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     pub id: String,
@@ -43,6 +44,7 @@ pub struct Rule {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scope {
     #[serde(rename = "type")]
@@ -56,6 +58,16 @@ pub struct Scope {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({
+        "name": "60 a minute and key",
+        "endpoint": "/v1/chat/*",
+        "methods": ["POST"],
+        "scopes": [{"type": "PER_KEY"}],
+        "algorithm": "SLIDING_WINDOW",
+        "limit": 60,
+        "windowMs": 60_000
+    })))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateRule {
     pub name: String,
@@ -93,6 +105,8 @@ pub struct CreateRule {
 
 /// Absent fields stay as they are; null clears `apiId` and `endpoint`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"limit": 120, "priority": 10})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,12 +116,14 @@ pub struct UpdateRule {
         deserialize_with = "clearable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub api_id: Option<Option<String>>,
     #[serde(
         default,
         deserialize_with = "clearable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub endpoint: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
@@ -138,6 +154,8 @@ pub struct UpdateRule {
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResetRule {
     /// Whose buckets: the partition as a refusal reports it; absent: everybody's.
@@ -146,6 +164,7 @@ pub struct ResetRule {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RuleReset {
     pub buckets_removed: u32,
