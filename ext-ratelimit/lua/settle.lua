@@ -6,20 +6,26 @@
 --       3..         the `resolved` hashes of the ids, then buckets, then logs, as the header counts them
 -- ARGV  1 '<BdHHH': mode (0 settle, 1 release), how long resolved ids are remembered (ms), number of settlements,
 --         of `resolved` hashes, of buckets
---       2 settlements, one after the other: '<HdH': index in KEYS of the id's `resolved` hash, end of its slot
---         (Unix ms), number of amounts; then per amount '<BBHHdddddd': meter (0 token bucket, 1 sliding window,
---         2 fixed window), 1 if the amount was held until settled, index of the bucket, index of the log, held amount,
---         actual amount, start of the window (fixed) or time of the entry (sliding) (Unix ms), and
---           token bucket:   limit, rate (thousandths of a unit per s), 0
---           sliding window: window ms, 0, 0
---           fixed window:   end of that window, when its state may go (Unix ms), 0
+--       2 settlements, one after the other: '<HdHI4': index in KEYS of the id's `resolved` hash, end of its slot
+--         (Unix ms), number of amounts, number of the report (0: it resolves); then per amount '<BBHHdddddd': meter
+--         (0 token bucket, 1 sliding window, 2 fixed window), 1 if the amount was held until settled, index of the
+--         bucket, index of the log, held amount, actual amount, start of the window (fixed) or time of the entry
+--         (sliding) (Unix ms), and
+--           token bucket:   limit, rate (thousandths of a unit per s); then what a report gives back
+--           sliding window: window ms, 0; then 0, for there are no reports on it
+--           fixed window:   end of that window, when its state may go (Unix ms); then what a report gives back
 --       3.. reservation ids, 16 bytes, in the same order
--- Reply one byte per settlement: 1 applied, 2 duplicate, 3 replaced the charge of an expired reservation.
--- Atomic: everything. An id is resolved once, in this batch or in an earlier one.
+-- Reply one byte per settlement: 1 applied, 2 duplicate, 3 replaced the charge of an expired reservation, 4 a report
+--       on other amounts than those reserved.
+-- Atomic: everything. An id is resolved once, in this batch or in an earlier one. Figures of reports are totals: what
+-- the record says of the report before is what they are compared with.
 
 -- include: clock.lua
 -- include: meters.lua
 -- include: window_log.lua
+
+-- Added to a record's state when its reports follow.
+local REPORTED = 16
 
 local KEYS, ARGV = KEYS, ARGV
 local call, pack, unpack_s, sub, find = redis.call, struct.pack, struct.unpack, string.sub, string.find
@@ -33,6 +39,8 @@ local states = buckets > 0 and call('MGET', unpack(KEYS, first_bucket, first_buc
 
 -- 2. Apply to copies. A bucket's copy lives in `touched` by its index in KEYS, with `expire` as SET wants it.
 local touched, resolved, writes, gone = {}, {}, {}, {}
+-- Records that reports changed, by id, and the end of the slot of those that are not open.
+local changed, homes = {}, {}
 local status = {}
 
 local function token_bucket(bucket, change, limit, rate)
@@ -110,61 +118,82 @@ local function fixed_window(bucket, held, released, charged, start, finish, life
   else
     copy[slot + 1] = math.max(copy[slot + 1] - released, 0)
   end
-  copy[slot + 1] = math.min(copy[slot + 1] + charged, MAX)
+  copy[slot + 1] = math.max(math.min(copy[slot + 1] + charged, MAX), 0)
+end
+
+local function writes_of(slot, slot_end)
+  local write = writes[slot]
+  if not write then
+    write = { life = math.max(now, slot_end) + memory }
+    writes[slot] = write
+  end
+  return write
 end
 
 local position = 1
 for i = 1, count do
   local id = ARGV[2 + i]
-  local slot, slot_end, amounts
-  slot, slot_end, amounts, position = unpack_s('<HdH', ARGV[2], position)
-  local record, was = open[i], nil
+  local slot, slot_end, amounts, part
+  slot, slot_end, amounts, part, position = unpack_s('<HdHI4', ARGV[2], position)
+  local record = changed[id] or open[i]
+  if not record and not resolved[id] then record = call('HGET', KEYS[slot], id) end
+  -- 0 open, 1 admitted with nothing to settle, 2 settled or released, 3 reported on but never seen, 4 expired and
+  -- charged, -1 never seen
+  local was, reply_len, body, skipped, charges = -1, 0, '', '', ''
+  local last, sums, sums_count = 0, {}, nil
   if resolved[id] then
     was = 2
   elseif record then
-    was = 0
-  else
-    record = call('HGET', KEYS[slot], id)
-    was = record and unpack_s('<B', record) or -1
+    local skipped_len, at
+    was, reply_len, skipped_len, at = unpack_s('<BHH', record)
+    body = sub(record, at, at + reply_len + skipped_len - 1)
+    skipped = sub(body, reply_len + 1)
+    at = at + #body
+    if reply_len > 0 then sums_count = (reply_len - 9) / 25 end
+    if was >= REPORTED then
+      was = was - REPORTED
+      last, sums_count, at = unpack_s('<I4H', record, at)
+      for j = 1, 2 * sums_count do sums[j], at = unpack_s('<d', record, at) end
+    end
+    if part > 0 then charges = sub(record, at) end
   end
-  -- 0 open, 1 admitted with nothing to settle, 2 settled or released, 4 expired and charged, -1 never seen
-  if was == 2 then
+  if was == 2 or part > 0 and part <= last then
     status[i] = 2
+    position = position + amounts * 54
+  elseif part > 0 and sums_count and sums_count ~= amounts then
+    status[i] = 4
     position = position + amounts * 54
   else
     status[i] = was == 4 and 3 or 1
-    resolved[id] = true
-    local body, skipped = '', ''
-    if record then
-      local _, reply_len, skipped_len, at = unpack_s('<BHH', record)
-      body = sub(record, at, at + reply_len + skipped_len - 1)
-      skipped = sub(body, reply_len + 1)
-      record = pack('<BHH', 2, reply_len, skipped_len) .. body
-    else
-      record = pack('<BHH', 2, 0, 0)
-    end
-    if was == 0 then gone[#gone + 1] = id end
-    local write = writes[slot]
-    if not write then
-      write = { life = math.max(now, slot_end) + memory }
-      writes[slot] = write
-    end
-    write[#write + 1], write[#write + 2] = id, record
-    for _ = 1, amounts do
-      local meter, held, bucket, log, amount, actual, start, p1, p2
-      meter, held, bucket, log, amount, actual, start, p1, p2, _, position =
+    for j = 1, amounts do
+      local meter, held, bucket, log, amount, actual, start, p1, p2, returned
+      meter, held, bucket, log, amount, actual, start, p1, p2, returned, position =
         unpack_s('<BBHHdddddd', ARGV[2], position)
       if mode == 1 then actual = 0 end
+      local before, used = sums[2 * j - 1] or 0, sums[2 * j] or 0
+      local after = math.max(part > 0 and returned or amount, before)
+      if part > 0 then sums[2 * j - 1], sums[2 * j] = after, actual end
       if skipped == '' or not find(skipped, KEYS[bucket] .. '\n', 1, true) then
-        local taken = was >= 0 and amount or 0
+        local seen = was >= 0 and was ~= 3
+        local taken = seen and after - before or 0
         if meter == 0 then
-          token_bucket(bucket, actual - taken, p1, p2)
+          token_bucket(bucket, actual - used - taken, p1, p2)
         elseif meter == 1 then
-          sliding_window(bucket, KEYS[log], id, was >= 0, amount, actual, start, p1)
+          sliding_window(bucket, KEYS[log], id, seen, amount, actual, start, p1)
         else
-          fixed_window(bucket, held == 1 and was == 0, taken, actual, start, p1, p2)
+          fixed_window(bucket, held == 1 and was == 0, taken, actual - used, start, p1, p2)
         end
       end
+    end
+    if part > 0 then
+      changed[id] = pack('<BHH', (was < 0 and 3 or was) + REPORTED, reply_len, #skipped)
+        .. body .. pack('<I4H', part, amounts) .. pack('<' .. string.rep('d', 2 * amounts), unpack(sums)) .. charges
+      homes[id] = was ~= 0 and { slot, slot_end } or nil
+    else
+      resolved[id], changed[id] = true, nil
+      if was == 0 then gone[#gone + 1] = id end
+      local write = writes_of(slot, slot_end)
+      write[#write + 1], write[#write + 2] = id, pack('<BHH', 2, reply_len, #skipped) .. body
     end
   end
 end
@@ -182,6 +211,15 @@ for bucket, copy in pairs(touched) do
     else
       call('SET', KEYS[bucket], state, 'PXAT', copy.expires_at)
     end
+  end
+end
+for id, record in pairs(changed) do
+  local home = homes[id]
+  if home then
+    local write = writes_of(home[1], home[2])
+    write[#write + 1], write[#write + 2] = id, record
+  else
+    call('HSET', KEYS[1], id, record)
   end
 end
 if #gone > 0 then

@@ -372,7 +372,7 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
         let done = settlements
             .iter()
             .zip(answer)
-            .filter(|(_, r)| **r != Resolution::Invalid);
+            .filter(|(s, r)| s.part == 0 && **r != Resolution::Invalid);
         self.pending.resolve(done.map(|(s, _)| s.id));
     }
 
@@ -436,6 +436,7 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
                 quota: quota.clone(),
                 window_start_ms: result.window_start_ms,
                 actual: quota.amount,
+                returned: 0,
             })
             .collect();
         let settlement = Settlement {
@@ -443,6 +444,7 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
             workspace_id: request.workspace_id,
             reserved_at_ms: reserved.now_ms,
             amounts,
+            part: 0,
         };
         if !self
             .pending

@@ -4,7 +4,8 @@
 //! - all quotas of a reservation are taken, or none (shadow quotas are taken when they can and never refuse);
 //! - a reservation is resolved at most once; the same id twice has one effect and one answer, for 30 minutes;
 //! - a settlement always writes, also below zero, also for a reservation this store has never seen;
-//! - an expired reservation is charged at the reserved amount; a late settlement replaces that charge;
+//! - an expired reservation is charged at what it still held; a late settlement replaces that charge;
+//! - reports on a reservation that stays open carry totals: the latest counts, whatever was lost, repeated or late;
 //! - windows start and end where [`rateguard_model::window`] says, and never slide by being hit.
 
 mod calendar_memo;
@@ -57,6 +58,9 @@ pub struct Settlement {
     pub workspace_id: WorkspaceId,
     pub reserved_at_ms: i64,
     pub amounts: Vec<SettledAmount>,
+    /// 0 resolves the reservation. Else the n-th report on one that stays open; its figures are totals, and all
+    /// reports list the amounts in the order in which they were reserved. There are none on a SLIDING_WINDOW.
+    pub part: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub struct SettledAmount {
     pub window_start_ms: i64,
     /// 0..2^53; negative is invalid.
     pub actual: i64,
+    /// Reports only: how much of the amount is not held any more, 0..=amount.
+    pub returned: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

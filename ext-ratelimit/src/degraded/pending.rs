@@ -111,6 +111,7 @@ mod tests {
             workspace_id: WorkspaceId::from_bytes([9; 16]),
             reserved_at_ms: 0,
             amounts: Vec::new(),
+            part: 0,
         }
     }
 

@@ -199,6 +199,7 @@ fn settlement(n: u8) -> Settlement {
         workspace_id: WorkspaceId::from_bytes([9; 16]),
         reserved_at_ms: 0,
         amounts: Vec::new(),
+        part: 0,
     }
 }
 

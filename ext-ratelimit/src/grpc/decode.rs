@@ -122,6 +122,7 @@ pub(super) fn settlement(wire: v1::Settlement, is_release: bool) -> Result<(Sett
         workspace_id,
         reserved_at_ms,
         amounts,
+        part,
     } = wire;
     let id =
         RequestId::try_from(reservation_id.as_slice()).map_err(|_| "reservation_id: must be 16 bytes")?;
@@ -139,6 +140,7 @@ pub(super) fn settlement(wire: v1::Settlement, is_release: bool) -> Result<(Sett
                 quota: wire,
                 window_start_ms,
                 actual,
+                returned,
             } = wire;
             let actual = if is_release { 0 } else { actual };
             let wire = wire.ok_or_else(|| format!("amounts[{at}].quota: missing"))?;
@@ -151,6 +153,7 @@ pub(super) fn settlement(wire: v1::Settlement, is_release: bool) -> Result<(Sett
                 quota,
                 window_start_ms,
                 actual: actual.min(AMOUNT_MAX),
+                returned,
             })
         })
         .collect::<Result<_, String>>()?;
@@ -160,6 +163,7 @@ pub(super) fn settlement(wire: v1::Settlement, is_release: bool) -> Result<(Sett
             workspace_id,
             reserved_at_ms,
             amounts,
+            part,
         },
         saturated,
     ))

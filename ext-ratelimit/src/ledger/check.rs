@@ -1,6 +1,6 @@
 //! What every store refuses, and which window a settlement belongs to. Pure.
 
-use super::{BucketStatus, LedgerError, QuotaResult, Reserve, Settlement, calendar_memo};
+use super::{BucketStatus, LedgerError, QuotaResult, Reserve, SettledAmount, Settlement, calendar_memo};
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, QUOTAS_MAX, Quota, QuotaKind, Unit, is_partition};
 use rateguard_model::window::{Bounds, Window};
 
@@ -72,6 +72,7 @@ pub(super) fn quota(quota: &Quota) -> Result<(), LedgerError> {
 pub(super) fn settlement(settlement: &Settlement, release: bool, now_ms: i64) -> bool {
     settlement.amounts.len() <= QUOTAS_MAX
         && (0..=AMOUNT_MAX).contains(&settlement.reserved_at_ms)
+        && (settlement.part == 0 || !release && settlement.amounts.iter().all(is_reportable))
         && settlement.amounts.iter().enumerate().all(|(i, amount)| {
             quota(&amount.quota).is_ok()
                 && (release || (0..=AMOUNT_MAX).contains(&amount.actual))
@@ -88,6 +89,12 @@ pub(super) fn settlement(settlement: &Settlement, release: bool, now_ms: i64) ->
                     now_ms,
                 )
         })
+}
+
+/// A log's entry is replaced as a whole, and a reservation of nothing but one never stays open for long.
+fn is_reportable(amount: &SettledAmount) -> bool {
+    !matches!(amount.quota.meter, Meter::SlidingWindow { .. })
+        && (0..=amount.quota.amount).contains(&amount.returned)
 }
 
 /// A window further ahead than the next one would hide the current one.

@@ -73,6 +73,16 @@ struct Record {
     answer: Option<Reserved>,
     /// Shadow rules that would have refused, and so were not charged.
     skipped: Vec<BucketKey>,
+    reports: Reports,
+}
+
+/// What reports said of a reservation that stays open. Totals.
+#[derive(Debug, Clone, Default)]
+struct Reports {
+    /// The last one; 0 if there was none.
+    last: u32,
+    /// Per amount: not held any more, and used.
+    sums: Vec<(i64, i64)>,
 }
 
 #[derive(Debug)]
@@ -86,7 +96,7 @@ enum Phase {
     Admitted,
     Expired,
     Resolved,
-    /// No record yet.
+    /// No record yet, or one of reports only.
     Unseen,
 }
 
@@ -200,6 +210,19 @@ impl Ledger for MemoryLedger {
     }
 }
 
+impl Record {
+    /// Whether it was made, or reported on, with so many amounts.
+    fn has_amounts(&self, count: usize) -> bool {
+        if self.reports.last > 0 {
+            self.reports.sums.len() == count
+        } else {
+            self.answer
+                .as_ref()
+                .is_none_or(|answer| answer.results.len() == count)
+        }
+    }
+}
+
 impl State {
     fn reserve(
         &mut self,
@@ -294,6 +317,7 @@ impl State {
                 phase,
                 answer: Some(answer.clone()),
                 skipped,
+                reports: Reports::default(),
             },
         );
     }
@@ -319,61 +343,67 @@ impl State {
     }
 
     fn resolve_one(&mut self, settlement: &Settlement, release: bool, now_ms: i64) -> Resolution {
-        let workspace_id = settlement.workspace_id;
-        let key = (workspace_id, settlement.id);
-        let record = self.records.remove(&key);
-        let known = record.is_some();
-        let Record {
-            phase,
-            answer,
-            skipped,
-        } = record.unwrap_or(Record {
+        let part = settlement.part;
+        let key = (settlement.workspace_id, settlement.id);
+        let mut record = self.records.remove(&key).unwrap_or(Record {
             phase: Phase::Unseen,
             answer: None,
             skipped: Vec::new(),
+            reports: Reports::default(),
         });
-        let (resolution, open) = match phase {
-            Phase::Resolved => {
-                self.records.insert(
-                    key,
-                    Record {
-                        phase,
-                        answer,
-                        skipped,
-                    },
-                );
-                return Resolution::Duplicate;
-            }
-            Phase::Unseen | Phase::Admitted => (Resolution::Applied, false),
-            Phase::Open { expires_at_ms, .. } => {
-                self.open.remove(&(workspace_id, expires_at_ms, settlement.id));
-                (Resolution::Applied, true)
-            }
-            Phase::Expired => (Resolution::Replaced, false),
+        let resolution = match record.phase {
+            Phase::Resolved => Resolution::Duplicate,
+            _ if part > 0 && part <= record.reports.last => Resolution::Duplicate,
+            _ if part > 0 && !record.has_amounts(settlement.amounts.len()) => Resolution::Invalid,
+            Phase::Unseen | Phase::Admitted | Phase::Open { .. } => Resolution::Applied,
+            Phase::Expired => Resolution::Replaced,
         };
-        for amount in &settlement.amounts {
-            let bucket_key = bucket_key(workspace_id, &amount.quota);
-            if !skipped.contains(&bucket_key) {
-                let taken = if known { amount.quota.amount } else { 0 };
-                let used = if release { 0 } else { amount.actual };
+        if matches!(resolution, Resolution::Duplicate | Resolution::Invalid) {
+            self.records.insert(key, record);
+            return resolution;
+        }
+        let unseen = matches!(record.phase, Phase::Unseen);
+        let open = matches!(record.phase, Phase::Open { .. });
+        let mut sums = Vec::with_capacity(settlement.amounts.len());
+        for (i, amount) in settlement.amounts.iter().enumerate() {
+            let (before, used) = record.reports.sums.get(i).copied().unwrap_or_default();
+            let returned = if part > 0 {
+                amount.returned
+            } else {
+                amount.quota.amount
+            };
+            let after = returned.max(before);
+            let actual = if release { 0 } else { amount.actual };
+            sums.push((after, actual));
+            let bucket_key = bucket_key(settlement.workspace_id, &amount.quota);
+            if !record.skipped.contains(&bucket_key) {
+                let change = Change {
+                    taken: if unseen { 0 } else { after - before },
+                    open,
+                    used: actual - used,
+                };
                 let bucket = self
                     .buckets
                     .entry(bucket_key)
                     .or_insert_with(|| Bucket::new(&amount.quota, now_ms));
                 bucket.advance(now_ms);
-                bucket.settle(settlement, amount, Change { taken, open, used }, now_ms);
+                bucket.settle(settlement, amount, change, now_ms);
             }
         }
         self.entry_count += settlement.amounts.len();
-        self.records.insert(
-            key,
-            Record {
-                phase: Phase::Resolved,
-                answer,
-                skipped,
-            },
-        );
-        self.resolved.push_back((now_ms + MEMORY_MS, key));
+        if part > 0 {
+            if unseen && record.reports.last == 0 {
+                self.resolved.push_back((now_ms + MEMORY_MS, key));
+            }
+            record.reports = Reports { last: part, sums };
+        } else {
+            if let Phase::Open { expires_at_ms, .. } = record.phase {
+                self.open.remove(&(key.0, expires_at_ms, key.1));
+            }
+            record.phase = Phase::Resolved;
+            self.resolved.push_back((now_ms + MEMORY_MS, key));
+        }
+        self.records.insert(key, record);
         resolution
     }
 
@@ -417,8 +447,13 @@ impl State {
                 continue;
             };
             let skipped = record.skipped.clone();
+            let returned = record.reports.sums.clone();
+            let returned = returned.into_iter().map(|(returned, _)| returned);
             let mut charged = Vec::new();
-            for (quota, window_start_ms) in charges {
+            for ((mut quota, window_start_ms), returned) in
+                charges.into_iter().zip(returned.chain(std::iter::repeat(0)))
+            {
+                quota.amount = quota.amount.saturating_sub(returned);
                 let bucket_key = bucket_key(workspace_id, &quota);
                 if !check::needs_settling(&quota) || skipped.contains(&bucket_key) {
                     continue;

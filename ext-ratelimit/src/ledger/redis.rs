@@ -274,7 +274,8 @@ impl RedisLedger {
             packer
                 .short(slots.index(slot))
                 .number(slot_end_ms)
-                .short(settlement.amounts.len());
+                .short(settlement.amounts.len())
+                .long(settlement.part);
             for amount in &settlement.amounts {
                 let bucket = buckets.index(bucket_key(&names, &amount.quota)?);
                 let log = match amount.quota.meter {
@@ -488,6 +489,7 @@ fn resolution(status: u8) -> Option<Resolution> {
         1 => Some(Resolution::Applied),
         2 => Some(Resolution::Duplicate),
         3 => Some(Resolution::Replaced),
+        4 => Some(Resolution::Invalid),
         _ => None,
     }
 }

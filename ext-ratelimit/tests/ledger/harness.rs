@@ -274,9 +274,27 @@ pub(crate) fn settlement(request: &Reserve, reserved: &Reserved, actuals: &[i64]
                 quota: quota.clone(),
                 window_start_ms: result.window_start_ms,
                 actual: *actual,
+                returned: 0,
             })
             .collect(),
+        part: 0,
     }
+}
+
+/// The n-th report on it: of each quota the same total was given back and used.
+pub(crate) fn report(
+    request: &Reserve,
+    reserved: &Reserved,
+    part: u32,
+    returned: i64,
+    actual: i64,
+) -> Settlement {
+    let mut report = settlement(request, reserved, &vec![actual; request.quotas.len()]);
+    report.part = part;
+    for amount in &mut report.amounts {
+        amount.returned = returned;
+    }
+    report
 }
 
 /// Reserves under a new id.

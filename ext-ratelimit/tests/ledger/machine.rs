@@ -23,6 +23,8 @@ enum Operation {
     Reserve(usize),
     /// Which ids, and the actual amount of each of their quotas.
     Settle(Vec<(usize, Actual)>),
+    /// Reports on an id, in one batch: number, what was given back of a hundred held, and the actual amount.
+    Report(usize, Vec<(u32, i64, Actual)>),
     Release(usize),
     Renew(usize),
     Advance(i64),
@@ -54,11 +56,16 @@ impl Actual {
     }
 }
 
+/// The sliding windows among the quotas. A log's amounts cannot be reported on, so that half of the ids have none.
+const LOGS: u16 = 1 << 2 | 1 << 3 | 1 << 7;
+
 /// Which quotas an id asks for, as a bit set, and a factor on their amounts.
 type Ask = (u16, i64);
 
 fn asks() -> impl Strategy<Value = Vec<Ask>> {
-    proptest::collection::vec((1..1_u16 << 10, 0..4_i64), ID_COUNT)
+    let any = 1..1_u16 << 10;
+    let without_logs = any.clone().prop_map(|mask| (mask & !LOGS) | 1);
+    proptest::collection::vec((prop_oneof![any, without_logs], 0..4_i64), ID_COUNT)
 }
 
 fn actual() -> impl Strategy<Value = Actual> {
@@ -77,6 +84,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         8 => id.clone().prop_map(Operation::Reserve),
         4 => proptest::collection::vec((id.clone(), actual()), 1..4).prop_map(Operation::Settle),
+        4 => (id.clone(), proptest::collection::vec((1..6_u32, 0..=100_i64, actual()), 1..4))
+            .prop_map(|(id, reports)| Operation::Report(id, reports)),
         1 => id.clone().prop_map(Operation::Release),
         1 => id.prop_map(Operation::Renew),
         3 => (0..40_i64).prop_map(Operation::Advance),
@@ -140,14 +149,20 @@ fn catalogue() -> Vec<Quota> {
 /// What the total budget must say, kept by rules of its own.
 #[derive(Debug, Default)]
 struct Books {
+    /// What is held.
     open: BTreeMap<RequestId, i64>,
     charged: BTreeMap<RequestId, i64>,
     settled: BTreeMap<RequestId, i64>,
+    /// Last report, and what was used until then.
+    reported: BTreeMap<RequestId, (u32, i64)>,
 }
 
 impl Books {
     fn reserved(&mut self, request: &Reserve, reserved: &Reserved) {
-        let known = self.charged.contains_key(&request.id) || self.settled.contains_key(&request.id);
+        let known = [&self.open, &self.charged, &self.settled]
+            .iter()
+            .any(|book| book.contains_key(&request.id))
+            || self.reported.contains_key(&request.id);
         if let (true, false, Some(amount)) = (reserved.admitted, known, total_amount(&request.quotas)) {
             self.open.insert(request.id, amount);
         }
@@ -163,10 +178,29 @@ impl Books {
         if matches!(resolution, Resolution::Applied | Resolution::Replaced) {
             self.open.remove(&settlement.id);
             self.charged.remove(&settlement.id);
+            self.reported.remove(&settlement.id);
             let before = self
                 .settled
                 .insert(settlement.id, if release { 0 } else { actual });
             assert_eq!(before, None, "resolved twice");
+        }
+    }
+
+    fn reported(&mut self, report: &Settlement, resolution: Resolution) {
+        if !matches!(resolution, Resolution::Applied | Resolution::Replaced) {
+            return;
+        }
+        let Some(amount) = report.amounts.iter().find(|amount| is_total(&amount.quota)) else {
+            return;
+        };
+        let (last, _) = self.reported.get(&report.id).copied().unwrap_or_default();
+        assert!(report.part > last, "a late report was applied");
+        self.reported.insert(report.id, (report.part, amount.actual));
+        let left = amount.quota.amount - amount.returned;
+        for book in [&mut self.open, &mut self.charged] {
+            if let Some(held) = book.get_mut(&report.id) {
+                *held = left.min(*held);
+            }
         }
     }
 
@@ -177,7 +211,8 @@ impl Books {
     }
 
     fn spent(&self) -> i64 {
-        let all = self.charged.values().chain(self.settled.values());
+        let reported = self.reported.values().map(|(_, used)| used);
+        let all = self.charged.values().chain(self.settled.values()).chain(reported);
         all.fold(0, |sum: i64, amount| sum.saturating_add(*amount))
             .min(AMOUNT_MAX)
     }
@@ -289,6 +324,15 @@ impl<'a> Pair<'a> {
         settlement(request, &elsewhere, &actuals)
     }
 
+    fn report(&self, i: usize, (part, percent, actual): (u32, i64, Actual)) -> Settlement {
+        let mut report = self.settlement(i, actual);
+        report.part = part;
+        for amount in &mut report.amounts {
+            amount.returned = amount.quota.amount * percent / 100;
+        }
+        report
+    }
+
     async fn run(&mut self, operation: &Operation) -> Answer<()> {
         let now_ms = self.memory.now_ms();
         let (memory, redis) = (self.memory.ledger(), self.redis.ledger());
@@ -333,6 +377,19 @@ impl<'a> Pair<'a> {
                 )?;
                 for (settlement, resolution) in batch.iter().zip(resolutions) {
                     self.note_resolved(settlement, resolution, false);
+                }
+            }
+            Operation::Report(i, reports) => {
+                let batch: Vec<_> = reports.iter().map(|report| self.report(*i, *report)).collect();
+                self.cut |= reports.iter().any(|(_, _, actual)| matches!(actual, Actual::All));
+                let resolutions = same(
+                    "report",
+                    memory.settle(&batch, now_ms).await,
+                    redis.settle(&batch, now_ms).await,
+                )?;
+                for (report, resolution) in batch.iter().zip(resolutions) {
+                    self.books.reported(report, resolution);
+                    self.note_early(report, resolution);
                 }
             }
             Operation::Release(i) => {
@@ -396,6 +453,10 @@ impl<'a> Pair<'a> {
 
     fn note_resolved(&mut self, settlement: &Settlement, resolution: Resolution, release: bool) {
         self.books.resolved(settlement, resolution, release);
+        self.note_early(settlement, resolution);
+    }
+
+    fn note_early(&mut self, settlement: &Settlement, resolution: Resolution) {
         if resolution == Resolution::Applied && !self.answers.contains_key(&settlement.id) {
             self.early.insert(settlement.id);
         }

@@ -4,6 +4,7 @@
 mod budget;
 mod faults;
 mod harness;
+mod lease;
 mod machine;
 mod rate;
 mod resolve;

@@ -337,12 +337,14 @@ pub(crate) fn settlement(
         quota: Some(quota),
         window_start_ms: result.window_start_ms,
         actual,
+        returned: 0,
     };
     v1::Settlement {
         reservation_id: reservation_id(n),
         workspace_id: WORKSPACE.to_vec(),
         reserved_at_ms: answer.now_ms,
         amounts: quotas.into_iter().zip(&answer.results).map(amount).collect(),
+        part: 0,
     }
 }
 

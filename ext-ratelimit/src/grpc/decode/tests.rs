@@ -97,7 +97,9 @@ fn wire_settlement(actual: i64) -> v1::Settlement {
             quota: Some(quota_of(5)),
             window_start_ms: 0,
             actual,
+            returned: 0,
         }],
+        part: 0,
     }
 }
 

@@ -179,10 +179,11 @@ impl Bucket {
 /// What a settlement does to a bucket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change {
-    /// What the reservation took; 0 if it was never seen.
+    /// What goes back of what the reservation took; 0 if it was never seen.
     pub(super) taken: i64,
     /// Whether it was open until now.
     pub(super) open: bool,
+    /// Below zero when it corrects a report.
     pub(super) used: i64,
 }
 
@@ -311,7 +312,7 @@ impl Counts {
 
     fn add(&mut self, amount: i64, held: bool) {
         let count = if held { &mut self.reserved } else { &mut self.spent };
-        *count = count.saturating_add(amount).min(AMOUNT_MAX);
+        *count = count.saturating_add(amount).clamp(0, AMOUNT_MAX);
     }
 
     fn give_back(&mut self, amount: i64, held: bool) {

@@ -43,6 +43,11 @@ impl Packer {
         self
     }
 
+    pub(super) fn long(&mut self, value: u32) -> &mut Self {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+
     pub(super) fn number(&mut self, value: i64) -> &mut Self {
         self.0.extend_from_slice(&(value as f64).to_le_bytes());
         self
@@ -71,6 +76,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn short(&mut self) -> Option<usize> {
         Some(usize::from(u16::from_le_bytes(self.take(2)?.try_into().ok()?)))
+    }
+
+    pub(super) fn long(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
     pub(super) fn number(&mut self) -> Option<i64> {
@@ -237,6 +246,9 @@ fn keep_until_ms(meter: &Meter, at_ms: i64) -> i64 {
     }
 }
 
+/// Added to a record's state when its reports follow.
+const REPORTED: u8 = 16;
+
 /// One quota of a stored reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredCharge {
@@ -245,6 +257,7 @@ pub(super) struct StoredCharge {
     pub(super) partition: String,
     pub(super) needs_settling: bool,
     pub(super) is_held: bool,
+    /// Without what reports gave back.
     pub(super) amount: i64,
     pub(super) keep_until_ms: i64,
     pub(super) window_start_ms: i64,
@@ -253,6 +266,8 @@ pub(super) struct StoredCharge {
 /// A stored reservation, with the keys of the buckets that it did not charge, each followed by a line feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
+    /// The last report; 0 if there was none.
+    pub(super) part: u32,
     pub(super) skipped: String,
     pub(super) charges: Vec<StoredCharge>,
 }
@@ -260,11 +275,21 @@ pub(super) struct Record {
 /// Reads a record of the `held` hash.
 pub(super) fn record(bytes: &[u8]) -> Option<Record> {
     let mut reader = Reader(bytes);
-    reader.byte()?;
+    let state = reader.byte()?;
     let (reply_len, skipped_len) = (reader.short()?, reader.short()?);
     let mut reply = Reader(reader.take(reply_len)?);
     reply.take(9)?;
     let skipped = String::from_utf8(reader.take(skipped_len)?.to_vec()).ok()?;
+    let (mut part, mut returned) = (0, Vec::new());
+    if state >= REPORTED {
+        part = reader.long()?;
+        for _ in 0..reader.short()? {
+            returned.push(reader.number()?);
+            // What was used is no charge of the sweeper's.
+            reader.number()?;
+        }
+    }
+    let mut returned = returned.into_iter();
     let mut charges = Vec::new();
     while !reader.0.is_empty() {
         let quota_id = QuotaId::try_from(reader.take(16)?).ok()?;
@@ -281,12 +306,16 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
             partition,
             needs_settling,
             is_held,
-            amount,
+            amount: amount.saturating_sub(returned.next().unwrap_or(0)),
             keep_until_ms,
             window_start_ms,
         });
     }
-    Some(Record { skipped, charges })
+    Some(Record {
+        part,
+        skipped,
+        charges,
+    })
 }
 
 /// A value of the `expired` hash: when it expired (Unix ms), and its record.
@@ -308,6 +337,7 @@ pub(super) fn settled_amount(
         quota,
         window_start_ms,
         actual,
+        returned,
     } = amount;
     let reserved_at_ms = settlement.reserved_at_ms;
     packer
@@ -321,7 +351,7 @@ pub(super) fn settled_amount(
             .number(0)
             .number(quota.limit)
             .number(refill_milli_per_s as i64)
-            .number(0),
+            .number(*returned),
         Meter::SlidingWindow { window_ms } => {
             packer.number(check::entry_ms(*window_start_ms, reserved_at_ms));
             packer.number(window_ms as i64).number(0).number(0)
@@ -334,7 +364,7 @@ pub(super) fn settled_amount(
                 .number(charged.start_ms)
                 .number(end_ms)
                 .number(life_ms)
-                .number(0)
+                .number(*returned)
         }
     };
 }

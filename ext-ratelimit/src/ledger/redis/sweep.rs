@@ -48,7 +48,8 @@ impl RedisLedger {
                     .bytes(id.as_bytes())
                     .short(others.index(slot))
                     .number(slot_end_ms)
-                    .short(held.len());
+                    .short(held.len())
+                    .long(record.part);
                 for (bucket, charge) in held {
                     packer.short(bucket).number(charge.amount);
                     packer.number(charge.window_start_ms).number(charge.keep_until_ms);
@@ -112,6 +113,7 @@ fn read_record(workspace_id: WorkspaceId, bytes: &[u8]) -> pack::Record {
             tracing::error!(workspace.id = %workspace_id, "a reservation's record cannot be read");
         }
         return pack::Record {
+            part: 0,
             skipped: String::new(),
             charges: Vec::new(),
         };

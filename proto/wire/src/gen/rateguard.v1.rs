@@ -497,6 +497,11 @@ pub struct Settlement {
     pub reserved_at_ms: i64,
     #[prost(message, repeated, tag = "4")]
     pub amounts: ::prost::alloc::vec::Vec<SettledAmount>,
+    /// 0: the last word; what is still held goes back. Else the n-th report on a reservation that stays open, as a lease
+    /// does while it is drawn on. Figures are totals since the reservation: a report replaces the one before, and one
+    /// that is late or repeated changes nothing. All reports on one reservation list its amounts in the same order.
+    #[prost(uint32, tag = "5")]
+    pub part: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SettledAmount {
@@ -508,6 +513,9 @@ pub struct SettledAmount {
     /// What was used. Negative is refused.
     #[prost(int64, tag = "3")]
     pub actual: i64,
+    /// Reports only: how much of the amount is not held any more, used or not. At most the amount.
+    #[prost(int64, tag = "4")]
+    pub returned: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SettleResponse {
