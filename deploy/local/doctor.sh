@@ -33,13 +33,16 @@ doctor() {
 }
 
 doctor_tools() {
-  check "Rust $(version_of rustc --version), 1.88 or later" "install or update it with rustup (https://rustup.rs)" rust_is_recent
+  check "Rust $(version_of rustc --version), 1.89 or later" "install or update it with rustup (https://rustup.rs)" rust_is_recent
   local name package test fix
   while IFS='|' read -r name package test; do
     if is_debian; then fix="apt-get install $package (./dev up does it)"; else fix="install $name with your package manager"; fi
     check "$name" "$fix" eval "$test"
   done < <(debian_tools)
   check "a way to build the filter for wasm32" "rustup target add wasm32-unknown-unknown, or apt-get install rustc-web rust-web-src" can_build_wasm
+  if [[ -z ${CLICKHOUSE_URL:-} ]]; then
+    check "ClickHouse's engine" "./dev up installs it; or set CLICKHOUSE_URL" test -x "$RATEGUARD_CHDB_PYTHON"
+  fi
   check "Envoy ($(version_of "$ENVOY_BIN" --version))" "./dev up installs it; or set ENVOY_BIN" "$ENVOY_BIN" --version
 }
 
@@ -49,7 +52,7 @@ version_of() {
   grep -oE '[0-9]+\.[0-9]+\.[0-9]+' <<<"$text" | head -n 1
 }
 
-rust_is_recent() { [[ $(printf '1.88.0\n%s\n' "$(version_of rustc --version)" | sort -V | head -n 1) == 1.88.0 ]]; }
+rust_is_recent() { [[ $(printf '1.89.0\n%s\n' "$(version_of rustc --version)" | sort -V | head -n 1) == 1.89.0 ]]; }
 can_build_wasm() { has_wasm_target || has_wasm_by_debian; }
 
 doctor_ports() {
@@ -71,6 +74,9 @@ doctor_stack() {
   local restart="./dev logs SERVICE tells why; ./dev down && ./dev up starts it anew"
   check "control plane is ready ($CONTROL_PLANE_URL/ready)" "${restart/SERVICE/control-plane}" answers 200 "$CONTROL_PLANE_URL/ready"
   check "limit service is ready ($LIMITS_HTTP_URL/ready)" "${restart/SERVICE/limits}" answers 200 "$LIMITS_HTTP_URL/ready"
+  if [[ -n ${CLICKHOUSE_URL:-} ]]; then
+    check "ClickHouse answers ($CLICKHOUSE_URL)" "${restart/SERVICE/clickhouse}" answers 200 "${CLICKHOUSE_URL%/*}/ping"
+  fi
   check "gateway is ready ($GATEWAY_URL/ready)" "${restart/SERVICE/envoy}" answers 200 "$GATEWAY_URL/ready"
   check "a bad key gets 401 at the gateway" "the filter is not in force: ${restart/SERVICE/envoy}" chat 401 rg_live_K7dF9xQ2mN8bV3hJ5wR1tY6uI00LPdnF
   check "the demo's key gets 200 at the gateway" "${restart/SERVICE/envoy}; after a revoked key or a spent budget: ./dev up --fresh" chat 200 "$DEMO_API_KEY"

@@ -4,6 +4,8 @@
 readonly ENVOY_VERSION=1.40.0
 readonly OPENAI_SDK_VERSION=3.54.0
 readonly ANTHROPIC_SDK_VERSION=2.12.0
+readonly CHDB_VERSION=26.9.0
+readonly KAFKA_VERSION=4.1.0
 
 say() { printf '%s\n' "── $*" >&2; }
 die() {
@@ -27,6 +29,12 @@ readonly ENVOY_HOME=$CACHE/envoy-$ENVOY_VERSION
 readonly SDK_HOME=$CACHE/sdk-openai-$OPENAI_SDK_VERSION-anthropic-$ANTHROPIC_SDK_VERSION
 export ENVOY_BIN=${ENVOY_BIN:-$ENVOY_HOME/bin/envoy}
 export RATEGUARD_SDK_PYTHON=${RATEGUARD_SDK_PYTHON:-$SDK_HOME/bin/python}
+
+# ClickHouse's engine and Apache Kafka, by version (deploy/local/engines.sh).
+readonly CHDB_HOME=$CACHE/chdb-$CHDB_VERSION
+readonly KAFKA_HOME=$CACHE/kafka-$KAFKA_VERSION
+export RATEGUARD_CHDB_PYTHON=${RATEGUARD_CHDB_PYTHON:-$CHDB_HOME/bin/python}
+export RATEGUARD_KAFKA_JARS=${RATEGUARD_KAFKA_JARS:-$KAFKA_HOME/jars}
 
 # One target folder per compiler, so that a fresh clone finds every registry crate compiled.
 choose_target_folder() {

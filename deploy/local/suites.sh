@@ -37,6 +37,8 @@ has_test_file() { [[ -n $(find . -path './*/tests/*' \( -name "$1.rs" -o -path "
 prepare() {
   ensure_tools
   ensure_sdks
+  ensure_clickhouse
+  ensure_kafka
   trim_target_folder
 }
 

@@ -1,5 +1,5 @@
 //! Every real server of a governed request, started together: Postgres, Redis, the control plane, the limit service,
-//! Envoy with the filter, and an upstream.
+//! Envoy with the filter, and an upstream; where a test asks for them, ClickHouse's engine and a Kafka broker.
 //!
 //! A Stack has free ports and a folder of its own, so any number of them run side by side. It is ready when the
 //! gateway says so *and* refuses a wrong key at every worker (DESIGN fact 2). Whatever happens to this process, its
@@ -7,8 +7,10 @@
 
 pub mod artifacts;
 mod builder;
+pub mod clickhouse;
 pub mod envoy;
 pub mod folder;
+pub mod kafka;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -49,6 +51,10 @@ pub enum Part {
     Postgres,
     /// The limit service's store.
     Redis,
+    /// ClickHouse's engine; only where it is asked for.
+    ClickHouse,
+    /// A Kafka broker; only where it is asked for.
+    Kafka,
     /// `rateguard-control-plane serve`.
     ControlPlane,
     /// `rateguard-ext-ratelimit`.
@@ -59,9 +65,11 @@ pub enum Part {
 
 impl Part {
     /// Every part, in the order in which they start.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Postgres,
         Self::Redis,
+        Self::ClickHouse,
+        Self::Kafka,
         Self::ControlPlane,
         Self::Limits,
         Self::Envoy,
@@ -73,6 +81,8 @@ impl Part {
         match self {
             Self::Postgres => "postgres",
             Self::Redis => "redis",
+            Self::ClickHouse => "clickhouse",
+            Self::Kafka => "kafka",
             Self::ControlPlane => "control-plane",
             Self::Limits => "limits",
             Self::Envoy => "envoy",
@@ -103,6 +113,12 @@ pub struct Addresses {
     pub redis: SocketAddr,
     /// Postgres.
     pub postgres: SocketAddr,
+    /// ClickHouse's engine; nothing is there unless it was asked for.
+    pub clickhouse: SocketAddr,
+    /// The Kafka broker; nothing is there unless it was asked for.
+    pub kafka: SocketAddr,
+    /// Where the broker's own controller listens.
+    pub kafka_controller: SocketAddr,
     /// What the demo's APIs call.
     pub upstream: SocketAddr,
 }
@@ -110,6 +126,7 @@ pub struct Addresses {
 /// Every server of a governed request. Dropping it stops them, and after a panic shows their logs.
 pub struct Stack {
     addresses: Addresses,
+    engines: Engines,
     seed: Seed,
     parts: Mutex<BTreeMap<Part, Process>>,
     /// A connection per request, so that successive requests reach different workers.
@@ -117,6 +134,17 @@ pub struct Stack {
     stub: Option<Stub>,
     proxies: BTreeMap<Link, TcpProxy>,
     folder: Folder,
+}
+
+/// The engines of a Stack as its programs are told of them: its own, or those that this process was told to use.
+#[derive(Clone, Debug, Default)]
+pub struct Engines {
+    /// `CLICKHOUSE_URL`, `http://host:port/database`.
+    pub clickhouse_url: Option<String>,
+    /// `KAFKA_BROKERS`, `host:port,…`.
+    pub kafka_brokers: Option<String>,
+    /// `KAFKA_TOPIC`, a topic of this Stack alone.
+    pub kafka_topic: Option<String>,
 }
 
 impl Stack {
@@ -138,6 +166,18 @@ impl Stack {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// ClickHouse and Kafka, where they were asked for.
+    #[must_use]
+    pub fn engines(&self) -> &Engines {
+        &self.engines
+    }
+
+    /// Whether it started this part itself.
+    #[must_use]
+    pub fn has(&self, part: Part) -> bool {
+        self.lock().contains_key(&part)
     }
 
     /// The demo user, workspace, APIs, key and data-plane token.
@@ -269,6 +309,10 @@ impl Stack {
             async || match part {
                 Part::Postgres => self.connects(self.addresses.postgres).await,
                 Part::Redis => redis::ping(self.addresses.redis.port()).await,
+                Part::ClickHouse => clickhouse::ping(self.addresses.clickhouse).await,
+                Part::Kafka => self
+                    .with(part, |process| kafka::has_started(process))
+                    .unwrap_or(Ok(())),
                 Part::ControlPlane => {
                     self.has_bound(part)?;
                     self.answers_ready(self.addresses.control_plane).await

@@ -112,7 +112,7 @@ async fn up_serves_down_stops_and_data_stays() {
     );
 
     let pids = recorded_pids(home.path());
-    assert_eq!(pids.len(), 6, "supervisor and five parts");
+    assert_eq!(pids.len(), 7, "supervisor and six parts");
     let down = dev(home.path(), &["down"]);
     assert!(down.status.success(), "{}", text(&down));
     assert!(!pids.iter().any(|pid| runs(*pid)), "something outlived `down`");

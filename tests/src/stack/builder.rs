@@ -1,13 +1,13 @@
 //! What a test may choose about its Stack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::artifacts::{FilterBuild, repository};
-use super::{Stack, is_port_conflict};
+use super::{Part, Stack, is_port_conflict};
 
 /// A connection between two parts that a proxy of the test can stand in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ pub enum Link {
     LimitsToRedis,
     /// The limit service's own feed.
     LimitsToControlPlane,
+    /// The control plane's inserts and queries.
+    ControlPlaneToClickHouse,
 }
 
 /// What stands in a connection.
@@ -42,6 +44,8 @@ pub struct StackBuilder {
     pub(super) reserve_timeout_ms: u32,
     pub(super) filter: FilterBuild,
     pub(super) memory_store: bool,
+    /// Which of [`Part::ClickHouse`] and [`Part::Kafka`] are wanted.
+    pub(super) engines: BTreeSet<Part>,
     pub(super) durable: bool,
     pub(super) upstream: Option<SocketAddr>,
     pub(super) home: Option<PathBuf>,
@@ -63,6 +67,7 @@ impl Default for StackBuilder {
             reserve_timeout_ms: 5_000,
             filter: FilterBuild::Plain,
             memory_store: false,
+            engines: BTreeSet::new(),
             durable: false,
             upstream: None,
             home: None,
@@ -104,6 +109,20 @@ impl StackBuilder {
     #[must_use]
     pub fn memory_store(mut self) -> Self {
         self.memory_store = true;
+        self
+    }
+
+    /// Starts ClickHouse's engine, unless `CLICKHOUSE_URL` names a server, and tells the control plane of it.
+    #[must_use]
+    pub fn clickhouse(mut self) -> Self {
+        self.engines.insert(Part::ClickHouse);
+        self
+    }
+
+    /// Starts a Kafka broker, unless `KAFKA_BROKERS` names some, and makes it the bus of the events.
+    #[must_use]
+    pub fn kafka(mut self) -> Self {
+        self.engines.insert(Part::Kafka);
         self
     }
 

@@ -12,7 +12,10 @@ use super::folder::Folder;
 use super::ports::loopback;
 use super::process::Process;
 use super::secrets::Secrets;
-use super::{Addresses, Part, Seed, Stack, artifacts, background, envoy, ports, postgres, redis, services};
+use super::{
+    Addresses, Engines, Part, Seed, Stack, artifacts, background, clickhouse, envoy, kafka, ports, postgres,
+    redis, services,
+};
 use crate::proxy::TcpProxy;
 use crate::stub::Stub;
 
@@ -35,6 +38,7 @@ impl Stack {
 
         (choices.announce)("starting Postgres and Redis");
         let mut parts = Self::start_stores(choices, &folder, &addresses).await?;
+        let engines = start_engines(choices, &folder, &addresses, &mut parts).await?;
 
         let mut control_plane = services::ControlPlane {
             database_url: postgres::url(addresses.postgres.port()),
@@ -44,8 +48,11 @@ impl Stack {
             jwt_secret: secrets.jwt_secret,
             encryption_key: secrets.encryption_key,
             limits_token: None,
-            extra: choices.control_plane_env.clone(),
+            extra: BTreeMap::new(),
         };
+        let of_engines = engines_env(&engines, &mut roads, &addresses).await?;
+        control_plane.extra.extend(of_engines.clone());
+        control_plane.extra.extend(choices.control_plane_env.clone());
         (choices.announce)("migrating the database and seeding the demo");
         control_plane.migrate(&programs.control_plane)?;
         let upstream = roads.to(Link::EnvoyToUpstream, addresses.upstream).await?;
@@ -74,7 +81,11 @@ impl Stack {
                 .to(Link::LimitsToControlPlane, addresses.control_plane)
                 .await?,
             token: seed.data_plane_token.clone(),
-            extra: choices.limits_env.clone(),
+            extra: of_engines
+                .into_iter()
+                .filter(|(name, _)| name.starts_with("KAFKA_"))
+                .chain(choices.limits_env.clone())
+                .collect(),
         };
         let log = folder.log(Part::Limits.name());
         parts.insert(
@@ -98,6 +109,7 @@ impl Stack {
         let proxies = roads.proxies;
         let stack = Self {
             addresses,
+            engines,
             seed,
             parts: Mutex::new(parts),
             client,
@@ -134,6 +146,63 @@ impl Stack {
         }
         Ok(parts)
     }
+}
+
+/// Starts the engines that were asked for and that nobody else has.
+async fn start_engines(
+    choices: &StackBuilder,
+    folder: &Folder,
+    addresses: &Addresses,
+    parts: &mut BTreeMap<Part, Process>,
+) -> Result<Engines> {
+    let mut engines = Engines::default();
+    if choices.engines.contains(&Part::ClickHouse) {
+        (choices.announce)("starting ClickHouse's engine");
+        if clickhouse::given_url().is_none() {
+            let (data, log) = (folder.data("clickhouse"), folder.log("clickhouse"));
+            let process = clickhouse::start(&data, &log, addresses.clickhouse.port()).await?;
+            parts.insert(Part::ClickHouse, process);
+        }
+        engines.clickhouse_url = Some(clickhouse::url(addresses.clickhouse, choices.home.is_some()));
+    }
+    if choices.engines.contains(&Part::Kafka) {
+        (choices.announce)("starting Kafka");
+        engines.kafka_brokers = kafka::given_brokers();
+        if engines.kafka_brokers.is_none() {
+            let (data, log) = (folder.data("kafka"), folder.log("kafka"));
+            let (broker, controller) = (addresses.kafka.port(), addresses.kafka_controller.port());
+            parts.insert(Part::Kafka, kafka::start(&data, &log, broker, controller).await?);
+            engines.kafka_brokers = Some(addresses.kafka.to_string());
+        } else if choices.home.is_none() {
+            let topic = format!("api-events-{}-{}", std::process::id(), addresses.kafka.port());
+            engines.kafka_topic = Some(topic);
+        }
+    }
+    Ok(engines)
+}
+
+/// What the control plane and, as far as it is Kafka's, the limit service are told of the engines.
+async fn engines_env(
+    engines: &Engines,
+    roads: &mut Roads<'_>,
+    addresses: &Addresses,
+) -> Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    if let Some(url) = &engines.clickhouse_url {
+        let target = addresses.clickhouse;
+        let road = roads.to(Link::ControlPlaneToClickHouse, target).await?;
+        let url = url.replace(&target.to_string(), &road.to_string());
+        variables.insert("CLICKHOUSE_URL".to_owned(), url);
+    }
+    for (name, value) in [
+        ("KAFKA_BROKERS", &engines.kafka_brokers),
+        ("KAFKA_TOPIC", &engines.kafka_topic),
+    ] {
+        if let Some(value) = value {
+            variables.insert(name.to_owned(), value.clone());
+        }
+    }
+    Ok(variables)
 }
 
 /// Where connections go, and the proxies that stand in them.
@@ -183,6 +252,9 @@ fn place(choices: &StackBuilder, stub: Option<&Stub>) -> Result<Addresses> {
         limits_http: port(None)?,
         redis: port(None)?,
         postgres: port(None)?,
+        clickhouse: port(None)?,
+        kafka: port(None)?,
+        kafka_controller: port(None)?,
         upstream: choices.upstream.or(stub.map(Stub::addr)).context("no upstream")?,
     })
 }

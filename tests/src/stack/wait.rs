@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use super::process::Process;
 
 /// How often a condition is looked at.
-const INTERVAL: Duration = Duration::from_millis(15);
+pub(super) const INTERVAL: Duration = Duration::from_millis(15);
 
 /// Waits until `probe` succeeds and returns its value.
 ///

@@ -119,7 +119,7 @@ async fn state(client: &reqwest::Client, entry: &record::Entry) -> String {
     let Some(address) = entry.address else {
         return "ready".to_owned();
     };
-    if matches!(entry.name.as_str(), "postgres" | "redis") {
+    if matches!(entry.name.as_str(), "postgres" | "redis" | "clickhouse" | "kafka") {
         return match tokio::net::TcpStream::connect(address).await {
             Ok(_) => "ready".to_owned(),
             Err(error) => format!("not ready: {error}"),

@@ -14,8 +14,8 @@ use rateguard_tests::stack::{Stack, postgres};
 /// # Errors
 /// The file cannot be written.
 pub(crate) fn write(home: &Path, stack: &Stack) -> Result<()> {
-    let (addresses, seed) = (stack.addresses(), stack.seed());
-    let lines = [
+    let (addresses, seed, engines) = (stack.addresses(), stack.seed(), stack.engines());
+    let mut lines = vec![
         ("GATEWAY_URL", stack.gateway_url()),
         ("ENVOY_ADMIN_URL", format!("http://{}", addresses.admin)),
         ("CONSOLE_URL", stack.console_url()),
@@ -30,7 +30,20 @@ pub(crate) fn write(home: &Path, stack: &Stack) -> Result<()> {
         ("DEMO_WORKSPACE_ID", seed.workspace_id.clone()),
         ("DEMO_API_KEY", seed.api_key.clone()),
     ];
-    let text = lines.map(|(name, value)| format!("{name}={value}\n")).concat();
+    let of_engines = [
+        ("CLICKHOUSE_URL", &engines.clickhouse_url),
+        ("KAFKA_BROKERS", &engines.kafka_brokers),
+    ];
+    lines.extend(
+        of_engines
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?))),
+    );
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect();
+    let text = lines.concat();
     let staged = home.join("stack.env.new");
     let _ = fs::remove_file(&staged);
     let mut file = OpenOptions::new()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rateguard_tests::stack::{Part, Stack, is_port_conflict, ports};
+use rateguard_tests::stack::{Part, Stack, is_port_conflict, kafka, ports};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{record, report};
@@ -59,7 +59,11 @@ async fn start_once(home: &Path) -> Result<Stack> {
             println!("port {wanted} is taken: the {what} is on {got}");
         }
     }
-    Stack::builder()
+    let mut choices = Stack::builder().clickhouse();
+    if kafka::given_brokers().is_some() {
+        choices = choices.kafka();
+    }
+    choices
         .home(&home.join("stack"))
         .durable()
         .reserve_timeout_ms(150)
@@ -81,10 +85,12 @@ async fn serve(
     let stack = stack?;
     let addresses = *stack.addresses();
     let mut entries = vec![supervisor];
-    for part in Part::ALL {
+    for part in Part::ALL.into_iter().filter(|part| stack.has(*part)) {
         let address = match part {
             Part::Postgres => addresses.postgres,
             Part::Redis => addresses.redis,
+            Part::ClickHouse => addresses.clickhouse,
+            Part::Kafka => addresses.kafka,
             Part::ControlPlane => addresses.control_plane,
             Part::Limits => addresses.limits_http,
             Part::Envoy => addresses.gateway,
