@@ -1,25 +1,34 @@
 //! Who calls: passwords, access tokens, sessions.
 
+pub mod access_token;
 pub mod account;
+pub mod identity;
+pub mod opaque;
 pub mod password;
 pub mod refresh;
+pub mod reset;
+pub mod throttle;
 pub mod token;
+pub mod upkeep;
 
 use crate::config::Config;
 use password::Hasher;
+use throttle::Throttle;
 use token::Signer;
 
 /// What authentication keeps between requests.
 pub struct Auth {
     pub passwords: Hasher,
     pub tokens: Signer,
+    pub throttle: Throttle,
 }
 
 impl Auth {
     pub fn new(config: &Config) -> Self {
         Self {
             passwords: Hasher::default(),
-            tokens: Signer::new(&config.jwt_secret),
+            tokens: Signer::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
+            throttle: Throttle::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The subcommands: what each needs, and the listener's life.
 
+use crate::auth::{reset, upkeep};
 use crate::clock::SystemClock;
 use crate::config::{Config, DatabaseConfig, process_env};
 use crate::entropy::SystemEntropy;
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use std::future::IntoFuture as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +32,12 @@ pub enum Command {
     Migrate,
     /// Make the demo user, workspace, APIs, key, rules and budget
     Seed(SeedArgs),
+    /// Print a one-time link with which a person sets a new password
+    ResetPassword {
+        /// The account's address
+        #[arg(long)]
+        email: String,
+    },
     /// Manage tokens of data planes
     DataPlaneToken {
         #[command(subcommand)]
@@ -63,6 +71,14 @@ pub async fn execute(command: Command) -> anyhow::Result<()> {
             let db = connect(config.database_url.expose()).await?;
             let (_stop, shutdown) = watch::channel(false);
             seed::run(AppState::new(config, db, system_sources(shutdown)), args).await
+        }
+        Command::ResetPassword { email } => {
+            let config = DatabaseConfig::from_env(&process_env)?;
+            let db = connect(config.database_url.expose()).await?;
+            let made = reset::create(&db, &SystemClock, &SystemEntropy, &email).await?;
+            let token = made.with_context(|| format!("no account has the address {email}"))?;
+            println!("{}", reset::link(&config.console_public_url, &token));
+            Ok(())
         }
         Command::DataPlaneToken {
             command:
@@ -114,9 +130,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on LISTEN_ADDR {listen_addr}"))?;
     let background = tokio::spawn(feed::run(state.clone(), shutdown.clone()));
+    let upkeep = tokio::spawn(upkeep::run(state.clone(), shutdown.clone()));
     tracing::info!("listening http={}", listener.local_addr()?);
     let mut draining = shutdown;
-    let server = axum::serve(listener, http::router(state)).with_graceful_shutdown(async move {
+    let server = axum::serve(
+        listener,
+        http::router(state).into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(async move {
         let _ = draining.wait_for(|stop| *stop).await;
     });
     let mut server = tokio::spawn(server.into_future());
@@ -131,6 +152,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("some requests did not end in time");
     }
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, background).await;
+    upkeep.abort();
     Ok(())
 }
 

@@ -2,12 +2,13 @@
 
 use super::refresh::{self, NewRefreshToken, Use};
 use super::token::Grant;
-use crate::db::session::{self, Session};
+use crate::db::session::{self, Session, Touch};
 use crate::db::user::{self, User};
 use crate::db::workspace::{self, Membership, Workspace};
 use crate::db::{DbError, feed};
 use crate::entropy;
 use crate::hex;
+use crate::http::client::Client;
 use crate::http::error::ApiError;
 use crate::http::text;
 use crate::state::AppState;
@@ -32,32 +33,14 @@ pub struct Opened {
 }
 
 /// Makes a user, their default workspace, and a first session.
-pub async fn register(state: &AppState, new: NewAccount) -> Result<(User, Membership, Opened), ApiError> {
-    let NewAccount {
-        email,
-        name,
-        password_hash,
-    } = new;
+pub async fn register(
+    state: &AppState,
+    new: NewAccount,
+    client: &Client,
+) -> Result<(User, Membership, Opened), ApiError> {
     let now = state.now();
-    let user = User {
-        id: state.new_id(),
-        email,
-        name,
-        created_at: now,
-    };
     let mut tx = state.db.begin().await?;
-    user::insert(&mut tx, &user, &password_hash)
-        .await
-        .map_err(|error| {
-            if error.constraint() == Some(user::EMAIL_KEY) {
-                ApiError::Conflict {
-                    field: "email",
-                    message: "this address has an account already".to_owned(),
-                }
-            } else {
-                error.into()
-            }
-        })?;
+    let user = insert_user(state, &mut tx, new).await?;
     let slug = text::slug_from(&user.name, "workspace");
     let workspace = Workspace {
         id: state.new_id(),
@@ -66,7 +49,7 @@ pub async fn register(state: &AppState, new: NewAccount) -> Result<(User, Member
         ..empty_workspace(now)
     };
     let workspace = insert_workspace(state, &mut tx, workspace, user.id, true).await?;
-    let opened = open_session(state, &mut tx, user.id).await?;
+    let opened = open_session(state, &mut tx, user.id, Some(workspace.id), client).await?;
     tx.commit().await?;
     Ok((
         user,
@@ -76,6 +59,33 @@ pub async fn register(state: &AppState, new: NewAccount) -> Result<(User, Member
         },
         opened,
     ))
+}
+
+/// Stores a user; 409 if the address has an account.
+pub async fn insert_user(
+    state: &AppState,
+    tx: &mut Transaction<'_, Postgres>,
+    new: NewAccount,
+) -> Result<User, ApiError> {
+    let NewAccount {
+        email,
+        name,
+        password_hash,
+    } = new;
+    let user = User {
+        id: state.new_id(),
+        email,
+        name,
+        created_at: state.now(),
+    };
+    match user::insert(tx, &user, &password_hash).await {
+        Ok(()) => Ok(user),
+        Err(error) if error.constraint() == Some(user::EMAIL_KEY) => Err(ApiError::Conflict {
+            field: "email",
+            message: "this address has an account already".to_owned(),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A workspace with every setting at its default.
@@ -132,17 +142,25 @@ pub fn slug_taken() -> ApiError {
 }
 
 /// Starts a session of a user whose password was right.
-pub async fn open(state: &AppState, user_id: Uuid) -> Result<Opened, ApiError> {
+pub async fn open(
+    state: &AppState,
+    user_id: Uuid,
+    workspace_id: Option<Uuid>,
+    client: &Client,
+) -> Result<Opened, ApiError> {
     let mut tx = state.db.begin().await?;
-    let opened = open_session(state, &mut tx, user_id).await?;
+    let opened = open_session(state, &mut tx, user_id, workspace_id, client).await?;
     tx.commit().await?;
     Ok(opened)
 }
 
-async fn open_session(
+/// The same in a transaction.
+pub async fn open_session(
     state: &AppState,
     tx: &mut Transaction<'_, Postgres>,
     user_id: Uuid,
+    workspace_id: Option<Uuid>,
+    client: &Client,
 ) -> Result<Opened, DbError> {
     let now = state.now();
     let session_id = state.new_id();
@@ -150,13 +168,18 @@ async fn open_session(
     let row = Session {
         id: session_id,
         user_id,
+        workspace_id,
         token_hash: hash.as_bytes().to_vec(),
         previous_hash: None,
         rotated_at: None,
+        created_at: now,
+        last_used_at: now,
         expires_at: now + refresh::LIFETIME,
         revoked_at: None,
+        user_agent: client.user_agent.clone(),
+        ip: client.ip_text(),
     };
-    session::insert(tx, &row, now).await?;
+    session::insert(tx, &row).await?;
     Ok(Opened {
         session_id,
         refresh_token: text,
@@ -171,8 +194,14 @@ pub struct Refreshed {
 }
 
 /// Uses a refresh token. One that was replaced longer ago ends the session. The access token is for the wanted
-/// workspace, or else the user's first; nothing is rotated if that cannot be had.
-pub async fn refresh(state: &AppState, presented: &str, wanted: Option<Uuid>) -> Result<Refreshed, ApiError> {
+/// workspace, or else that of the session's last one, or else the user's first; nothing is rotated if the wanted one
+/// cannot be had.
+pub async fn refresh(
+    state: &AppState,
+    presented: &str,
+    wanted: Option<Uuid>,
+    client: &Client,
+) -> Result<Refreshed, ApiError> {
     const REFUSED: ApiError = ApiError::Unauthenticated("the session is over; sign in again");
     let session_id = refresh::session_of(presented).ok_or(REFUSED)?;
     let now = state.now();
@@ -201,15 +230,18 @@ pub async fn refresh(state: &AppState, presented: &str, wanted: Option<Uuid>) ->
         Use::Ended => return Err(REFUSED),
     };
     let memberships = workspace::of_user_in(&mut tx, session.user_id).await?;
+    let of = |id: Uuid| memberships.iter().find(|m| m.workspace.id == id);
     let membership = match wanted {
-        Some(id) => memberships
-            .iter()
-            .find(|m| m.workspace.id == id)
-            .ok_or(ApiError::NotFound("workspace"))?,
-        None => memberships
-            .first()
-            .ok_or(ApiError::Forbidden("you are in no workspace"))?,
+        Some(id) => Some(of(id).ok_or(ApiError::NotFound("workspace"))?),
+        None => session.workspace_id.and_then(of).or(memberships.first()),
     };
+    let touch = Touch {
+        workspace_id: membership.map(|m| m.workspace.id),
+        used_at: now,
+        user_agent: &client.user_agent,
+        ip: &client.ip_text(),
+    };
+    session::touch(&mut tx, session_id, touch).await?;
     let access_token = access_token(state, session.user_id, session_id, membership)?;
     tx.commit().await?;
     Ok(Refreshed {
@@ -232,17 +264,17 @@ pub async fn log_out(state: &AppState, presented: &str) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Signs an access token for a member.
+/// Signs an access token, for a workspace if the user is in any.
 pub fn access_token(
     state: &AppState,
     user_id: Uuid,
     session_id: Uuid,
-    membership: &Membership,
+    membership: Option<&Membership>,
 ) -> Result<String, ApiError> {
     let grant = Grant {
         user_id,
-        workspace_id: membership.workspace.id,
-        role: membership.role,
+        workspace_id: membership.map(|m| m.workspace.id),
+        role: membership.map(|m| m.role),
         session_id,
     };
     state

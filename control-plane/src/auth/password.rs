@@ -10,10 +10,8 @@ const COST: u32 = 12;
 pub const PASSWORD_BYTES_MAX: usize = 72;
 pub const PASSWORD_CHARS_MIN: usize = 8;
 
-/// Hashes at once: leaves the other cores to everything else.
-const CONCURRENT_MAX: usize = 2;
-/// Callers that may wait; about 8 s of work.
-const WAITING_MAX: usize = 64;
+/// Callers that may wait for one hash at a time; about 4 s of work.
+const WAITING_PER_HASH: usize = 16;
 
 /// A hash at cost 12 of nobody's password, so that an unknown address takes as long as a wrong password.
 const NOBODY: &str = "$2b$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCWB1eLHg.9q";
@@ -59,13 +57,18 @@ pub enum HashError {
 pub struct Hasher {
     permits: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
 }
 
 impl Default for Hasher {
     fn default() -> Self {
+        // Half of the cores stay with everything else, however many want in (AU-13).
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let concurrent = (cores / 2).max(1);
         Self {
-            permits: Arc::new(Semaphore::new(CONCURRENT_MAX)),
+            permits: Arc::new(Semaphore::new(concurrent)),
             waiting: Arc::new(AtomicUsize::new(0)),
+            waiting_max: concurrent * WAITING_PER_HASH,
         }
     }
 }
@@ -94,7 +97,7 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {
-        let _place = Place::take(&self.waiting)?;
+        let _place = Place::take(&self.waiting, self.waiting_max)?;
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
@@ -111,9 +114,9 @@ impl Hasher {
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Result<Self, HashError> {
+    fn take(waiting: &'a AtomicUsize, max: usize) -> Result<Self, HashError> {
         let place = Self(waiting);
-        if waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+        if waiting.fetch_add(1, Ordering::Relaxed) >= max {
             return Err(HashError::Busy);
         }
         Ok(place)
@@ -164,9 +167,9 @@ mod tests {
     #[tokio::test]
     async fn au_13_a_flood_is_refused_at_once() {
         let hasher = Hasher::default();
-        hasher.waiting.store(WAITING_MAX, Ordering::Relaxed);
+        hasher.waiting.store(hasher.waiting_max, Ordering::Relaxed);
         let refused = hasher.verify("password".to_owned(), None).await;
         assert!(matches!(refused, Err(HashError::Busy)));
-        assert_eq!(hasher.waiting.load(Ordering::Relaxed), WAITING_MAX);
+        assert_eq!(hasher.waiting.load(Ordering::Relaxed), hasher.waiting_max);
     }
 }

@@ -56,6 +56,12 @@ pub enum Use {
     Ended,
 }
 
+/// Whether a token is one of the last two of this session, in force or not.
+pub fn is_of(session: &Session, presented: Digest) -> bool {
+    let presented = presented.as_bytes().as_slice();
+    session.token_hash == presented || session.previous_hash.as_deref() == Some(presented)
+}
+
 /// Judges a token of this session.
 pub fn judge(session: &Session, presented: Digest, now: DateTime<Utc>) -> Use {
     if session.revoked_at.is_some() || session.expires_at <= now {
@@ -91,11 +97,16 @@ mod tests {
         let session = Session {
             id: Uuid::nil(),
             user_id: Uuid::nil(),
+            workspace_id: None,
             token_hash: hash("third").as_bytes().to_vec(),
             previous_hash: Some(hash("second").as_bytes().to_vec()),
             rotated_at: Some(at(0)),
+            created_at: at(0),
+            last_used_at: at(0),
             expires_at: at(100_000),
             revoked_at: None,
+            user_agent: String::new(),
+            ip: String::new(),
         };
         for (token, now_ms, expected) in [
             ("third", 0, Use::Rotate),

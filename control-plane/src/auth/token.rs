@@ -22,10 +22,10 @@ const AUDIENCE: &str = "rateguard-api";
 #[serde(rename_all = "camelCase")]
 pub struct Claims {
     pub user_id: Uuid,
-    /// Which workspace the routes without one mean.
-    pub workspace_id: Uuid,
+    /// Which workspace the routes without one mean; null while the user is in none.
+    pub workspace_id: Option<Uuid>,
     /// For display; grants nothing.
-    pub role: Role,
+    pub role: Option<Role>,
     pub iss: String,
     pub aud: String,
     pub sub: Uuid,
@@ -35,14 +35,17 @@ pub struct Claims {
     /// Unix seconds.
     pub iat: i64,
     pub exp: i64,
+    /// Never in a token of ours; obeyed in one that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
 }
 
 /// Whom a token is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Grant {
     pub user_id: Uuid,
-    pub workspace_id: Uuid,
-    pub role: Role,
+    pub workspace_id: Option<Uuid>,
+    pub role: Option<Role>,
     pub session_id: Uuid,
 }
 
@@ -51,19 +54,25 @@ pub struct Grant {
 #[error("the access token is not in force")]
 pub struct InvalidToken;
 
-/// Signs and checks access tokens.
+/// Signs with one key and accepts that and the one before, so that the secret can be changed (`JWT_SECRET_PREVIOUS`).
 pub struct Signer {
     kid: String,
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    accepted: Vec<(String, DecodingKey)>,
     validation: Validation,
 }
 
+fn kid_of(secret: &str) -> String {
+    let digest = Digest::of(format!("rateguard access token key\0{secret}").as_bytes());
+    hex::encode(digest.as_bytes()).chars().take(16).collect()
+}
+
 impl Signer {
-    pub fn new(secret: &Secret) -> Self {
-        let secret = secret.expose();
-        let digest = Digest::of(format!("rateguard access token key\0{secret}").as_bytes());
-        let kid = hex::encode(digest.as_bytes()).chars().take(16).collect();
+    pub fn new(secret: &Secret, previous: Option<&Secret>) -> Self {
+        let accepted = [Some(secret), previous].into_iter().flatten().map(|secret| {
+            let secret = secret.expose();
+            (kid_of(secret), DecodingKey::from_secret(secret.as_bytes()))
+        });
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -71,9 +80,9 @@ impl Signer {
         // Judged below by the program's clock, not by the library's.
         validation.validate_exp = false;
         Self {
-            kid,
-            encoding: EncodingKey::from_secret(secret.as_bytes()),
-            decoding: DecodingKey::from_secret(secret.as_bytes()),
+            kid: kid_of(secret.expose()),
+            encoding: EncodingKey::from_secret(secret.expose().as_bytes()),
+            accepted: accepted.collect(),
             validation,
         }
     }
@@ -97,6 +106,7 @@ impl Signer {
             jti,
             iat,
             exp: iat + LIFETIME_S,
+            nbf: None,
         };
         let header = Header {
             kid: Some(self.kid.clone()),
@@ -109,14 +119,19 @@ impl Signer {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(InvalidToken);
         }
-        let data = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
-            .map_err(|_| InvalidToken)?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
+        let (_, key) = self
+            .accepted
+            .iter()
+            .find(|(kid, _)| header.kid.as_ref() == Some(kid))
+            .ok_or(InvalidToken)?;
+        let data = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| InvalidToken)?;
         let claims = data.claims;
         let now_s = now_ms.div_euclid(1000);
+        let begun = |at: i64| at.saturating_sub(LEEWAY_S) <= now_s;
         let in_time =
-            claims.exp.saturating_add(LEEWAY_S) > now_s && claims.iat.saturating_sub(LEEWAY_S) <= now_s;
-        let ours = data.header.kid.as_deref() == Some(&self.kid) && claims.sub == claims.user_id;
-        if in_time && ours {
+            claims.exp.saturating_add(LEEWAY_S) > now_s && begun(claims.iat) && claims.nbf.is_none_or(begun);
+        if in_time && claims.sub == claims.user_id {
             Ok(claims)
         } else {
             Err(InvalidToken)
@@ -134,14 +149,14 @@ mod tests {
     const NOW_MS: i64 = 1_800_000_000_000;
 
     fn signer() -> Signer {
-        Signer::new(&Secret::new("0123456789abcdef0123456789abcdef"))
+        Signer::new(&Secret::new("0123456789abcdef0123456789abcdef"), None)
     }
 
     fn grant() -> Grant {
         Grant {
             user_id: Uuid::from_u128(1),
-            workspace_id: Uuid::from_u128(2),
-            role: Role::Owner,
+            workspace_id: Some(Uuid::from_u128(2)),
+            role: Some(Role::Owner),
             session_id: Uuid::from_u128(3),
         }
     }
@@ -196,7 +211,7 @@ mod tests {
         let mut claims = part(&token, 1);
         claims["role"] = json!("OWNER2");
         let altered = format!("{}.{}.{signature}", b64(&part(&token, 0)), b64(&claims));
-        let other = Signer::new(&Secret::new("another secret of at least 32 bytes!"))
+        let other = Signer::new(&Secret::new("another secret of at least 32 bytes!"), None)
             .sign(grant(), Uuid::from_u128(4), NOW_MS)
             .unwrap();
         for bad in [
@@ -220,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn the_secret_before_is_accepted_and_signs_nothing() {
+        let old = signed();
+        let secret = Secret::new("0123456789abcdef0123456789abcdef");
+        let new = Secret::new("the secret that came after the other one");
+        let rotated = Signer::new(&new, Some(&secret));
+        assert!(rotated.verify(&old, NOW_MS).is_ok());
+        let fresh = rotated.sign(grant(), Uuid::from_u128(5), NOW_MS).unwrap();
+        assert!(rotated.verify(&fresh, NOW_MS).is_ok());
+        assert_eq!(signer().verify(&fresh, NOW_MS), Err(InvalidToken));
+        assert_eq!(Signer::new(&new, None).verify(&old, NOW_MS), Err(InvalidToken));
+    }
+
+    #[test]
     fn au_11_wrong_issuer_audience_or_kid_is_refused() {
         let key = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
         let good = part(&signed(), 1);
@@ -239,10 +267,14 @@ mod tests {
             ("aud", json!("x")),
             ("sub", json!(Uuid::nil())),
             ("exp", json!("x")),
+            ("nbf", json!(NOW_MS / 1000 + 3600)),
         ] {
             let mut bad = good.clone();
             bad[claim] = value;
             assert!(check(Some(&kid), &bad).is_err(), "{claim}");
+            if claim == "nbf" {
+                continue;
+            }
             let mut missing = good.clone();
             missing.as_object_mut().unwrap().remove(claim);
             assert!(check(Some(&kid), &missing).is_err(), "no {claim}");

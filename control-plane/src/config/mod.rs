@@ -2,11 +2,13 @@
 //!
 //! Every error names the variable, what is wrong with it, and the fix. All that is wrong is reported at once.
 
+mod people;
 mod secret;
 
 use crate::ssrf;
 use std::net::SocketAddr;
 
+pub use people::Smtp;
 pub use secret::{EXAMPLE_ENCRYPTION_KEY, EXAMPLE_JWT_SECRET, Secret};
 
 /// Reads a variable; the program's own environment, or a table in tests.
@@ -24,8 +26,9 @@ pub enum Environment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
     Open,
-    /// Needs an invitation; until those exist, nobody registers.
+    /// Whoever was invited, with the invited address.
     Invite,
+    /// Nobody; invited people who have an account still join.
     Closed,
 }
 
@@ -53,8 +56,10 @@ pub struct Config {
     pub database_url: Secret,
     /// `LISTEN_ADDR`. Default 127.0.0.1:3000; port 0 takes a free one.
     pub listen_addr: SocketAddr,
-    /// `JWT_SECRET`: at least 32 bytes; changing it ends every access token.
+    /// `JWT_SECRET`: at least 32 bytes; signs access tokens.
     pub jwt_secret: Secret,
+    /// `JWT_SECRET_PREVIOUS`: what it was before. Tokens of it still count, so that changing it ends none. Default: none.
+    pub jwt_secret_previous: Option<Secret>,
     /// `ENCRYPTION_KEY`: base64 of 32 bytes; losing it loses every stored credential.
     pub encryption_key: [u8; 32],
     pub limits: Limits,
@@ -63,6 +68,11 @@ pub struct Config {
     /// `UPSTREAM_ALLOW`: private addresses that APIs may point at. Default: none.
     pub upstream_allow: ssrf::Policy,
     pub registration: Registration,
+    /// `CONSOLE_PUBLIC_URL`: what links to the console begin with. Default http://127.0.0.1:3000.
+    pub console_public_url: String,
+    /// `TRUSTED_PROXY_HOPS`: how many proxies of ours append to `x-forwarded-for`. Default 0: the peer is the client.
+    pub trusted_proxy_hops: usize,
+    pub smtp: Option<Smtp>,
     pub log_format: LogFormat,
 }
 
@@ -113,6 +123,7 @@ impl Config {
             database_url: reader.database_url(),
             listen_addr: reader.parsed("LISTEN_ADDR", "127.0.0.1:3000", "host:port, e.g. 127.0.0.1:3000"),
             jwt_secret: reader.jwt_secret(environment),
+            jwt_secret_previous: reader.jwt_secret_previous(environment),
             encryption_key: reader.encryption_key(environment),
             limits: reader.limits(environment),
             gateway_public_url: reader.http_url("GATEWAY_PUBLIC_URL", "http://127.0.0.1:3001"),
@@ -126,6 +137,9 @@ impl Config {
                 ],
                 Registration::Open,
             ),
+            console_public_url: reader.http_url("CONSOLE_PUBLIC_URL", "http://127.0.0.1:3000"),
+            trusted_proxy_hops: reader.trusted_proxy_hops(),
+            smtp: reader.smtp(environment),
             log_format: reader.log_format(),
         };
         reader.finish(config)
@@ -138,6 +152,7 @@ impl Config {
             database_url: Secret::new(database_url),
             listen_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             jwt_secret: Secret::new(EXAMPLE_JWT_SECRET),
+            jwt_secret_previous: None,
             encryption_key: [7; 32],
             limits: Limits {
                 url: None,
@@ -146,15 +161,20 @@ impl Config {
             gateway_public_url: "http://127.0.0.1:3001".to_owned(),
             upstream_allow: ssrf::Policy::default(),
             registration: Registration::Open,
+            console_public_url: "http://127.0.0.1:3000".to_owned(),
+            trusted_proxy_hops: 0,
+            smtp: None,
             log_format: LogFormat::Text,
         }
     }
 }
 
-/// What `migrate` and `data-plane-token` need: the database alone.
+/// What `migrate`, `data-plane-token` and `reset-password` need.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     pub database_url: Secret,
+    /// `CONSOLE_PUBLIC_URL`.
+    pub console_public_url: String,
     pub log_format: LogFormat,
 }
 
@@ -166,6 +186,7 @@ impl DatabaseConfig {
         };
         let config = Self {
             database_url: reader.database_url(),
+            console_public_url: reader.http_url("CONSOLE_PUBLIC_URL", "http://127.0.0.1:3000"),
             log_format: reader.log_format(),
         };
         reader.finish(config)

@@ -44,6 +44,20 @@ impl Reader<'_> {
         Secret::new(&secret)
     }
 
+    pub(super) fn jwt_secret_previous(&mut self, environment: Environment) -> Option<Secret> {
+        const VARIABLE: &str = "JWT_SECRET_PREVIOUS";
+        let secret = self.get(VARIABLE)?;
+        if secret.len() < JWT_SECRET_BYTES_MIN {
+            self.problem(
+                VARIABLE,
+                "is shorter than 32 bytes; leave it out unless JWT_SECRET changed",
+            );
+        } else if environment == Environment::Production && secret.contains("example") {
+            self.problem(VARIABLE, "is the example value; leave it out");
+        }
+        Some(Secret::new(&secret))
+    }
+
     pub(super) fn encryption_key(&mut self, environment: Environment) -> [u8; 32] {
         let text = self.secret("ENCRYPTION_KEY", EXAMPLE_ENCRYPTION_KEY, environment);
         let key = STANDARD

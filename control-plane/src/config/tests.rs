@@ -75,6 +75,10 @@ fn each_bad_value_is_named() {
         ("GATEWAY_PUBLIC_URL", "gateway"),
         ("REGISTRATION", "yes"),
         ("LOG_FORMAT", "xml"),
+        ("JWT_SECRET_PREVIOUS", "short"),
+        ("JWT_SECRET_PREVIOUS", EXAMPLE_JWT_SECRET),
+        ("CONSOLE_PUBLIC_URL", "console"),
+        ("TRUSTED_PROXY_HOPS", "-1"),
     ];
     for (name, value) in table {
         let error = parse(&production(&[(name, value)])).unwrap_err();
@@ -82,6 +86,31 @@ fn each_bad_value_is_named() {
             error.0.iter().any(|p| p.variable == *name),
             "{name}={value}: {error}"
         );
+    }
+}
+
+#[test]
+fn mail_needs_a_server_and_a_sender_and_is_never_sent_in_the_clear_in_production() {
+    let config = parse(&production(&[])).unwrap();
+    assert!(config.smtp.is_none());
+    for url in ["smtps://u:p@mail.test", "smtp://mail.test:587?tls=required"] {
+        let config = parse(&production(&[
+            ("SMTP_URL", url),
+            ("SMTP_FROM", "RateGuard <rg@example.org>"),
+        ]));
+        assert!(config.unwrap().smtp.is_some(), "{url}");
+    }
+    let plain = [("SMTP_URL", "smtp://mail.test"), ("SMTP_FROM", "rg@example.org")];
+    let error = parse(&production(&plain)).unwrap_err();
+    assert_eq!(error.0[0].variable, "SMTP_URL");
+    for (url, from, variable) in [
+        ("http://mail.test", "rg@example.org", "SMTP_URL"),
+        ("smtps://mail.test", "nobody", "SMTP_FROM"),
+        ("smtps://mail.test", "", "SMTP_FROM"),
+        ("", "rg@example.org", "SMTP_URL"),
+    ] {
+        let error = parse(&production(&[("SMTP_URL", url), ("SMTP_FROM", from)])).unwrap_err();
+        assert_eq!(error.0[0].variable, variable, "{url} {from}");
     }
 }
 

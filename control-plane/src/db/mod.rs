@@ -3,12 +3,15 @@
 //! Every query on a workspace's data has `workspace_id` in its WHERE. Every write that the feed carries takes its
 //! version from [`feed::next_version`] in the same transaction.
 
+pub mod access_token;
 pub mod api;
 pub mod api_key;
 pub mod budget;
 pub mod cost_model;
 pub mod data_plane_token;
 pub mod feed;
+pub mod login_failure;
+pub mod password_reset;
 pub mod rule;
 pub mod scopes;
 pub mod session;

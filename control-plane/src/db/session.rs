@@ -5,74 +5,55 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Session {
     pub id: Uuid,
     pub user_id: Uuid,
+    /// Of the last access token.
+    pub workspace_id: Option<Uuid>,
     /// SHA-256 of the refresh token in force.
     pub token_hash: Vec<u8>,
     pub previous_hash: Option<Vec<u8>>,
     pub rotated_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub last_used_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Of the last use; empty if unknown.
+    pub user_agent: String,
+    /// Of the last use; empty if unknown.
+    pub ip: String,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: Uuid,
-    user_id: Uuid,
-    token_hash: Vec<u8>,
-    previous_hash: Option<Vec<u8>>,
-    rotated_at: Option<DateTime<Utc>>,
-    expires_at: DateTime<Utc>,
-    revoked_at: Option<DateTime<Utc>>,
-}
-
-impl From<Row> for Session {
-    fn from(row: Row) -> Self {
-        let Row {
-            id,
-            user_id,
-            token_hash,
-            previous_hash,
-            rotated_at,
-            expires_at,
-            revoked_at,
-        } = row;
-        Self {
-            id,
-            user_id,
-            token_hash,
-            previous_hash,
-            rotated_at,
-            expires_at,
-            revoked_at,
-        }
-    }
-}
-
-pub async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
-    session: &Session,
-    created_at: DateTime<Utc>,
-) -> Result<(), DbError> {
+pub async fn insert(tx: &mut Transaction<'_, Postgres>, session: &Session) -> Result<(), DbError> {
     let Session {
         id,
         user_id,
+        workspace_id,
         token_hash,
         previous_hash: _,
         rotated_at: _,
+        created_at,
+        last_used_at,
         expires_at,
         revoked_at: _,
+        user_agent,
+        ip,
     } = session;
     sqlx::query(
-        "INSERT INTO session (id, user_id, token_hash, expires_at, created_at) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO session (id, user_id, workspace_id, token_hash, created_at, last_used_at, expires_at, user_agent,
+                              ip)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(id)
     .bind(user_id)
+    .bind(workspace_id)
     .bind(token_hash)
-    .bind(expires_at)
     .bind(created_at)
+    .bind(last_used_at)
+    .bind(expires_at)
+    .bind(user_agent)
+    .bind(ip)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -80,14 +61,62 @@ pub async fn insert(
 
 /// A session under a lock: of two refreshes at once, one rotates.
 pub async fn for_update(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<Option<Session>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT id, user_id, token_hash, previous_hash, rotated_at, expires_at, revoked_at
+    Ok(sqlx::query_as(
+        "SELECT id, user_id, workspace_id, token_hash, previous_hash, rotated_at, created_at,
+                COALESCE(last_used_at, rotated_at, created_at) AS last_used_at, expires_at, revoked_at, user_agent, ip
          FROM session WHERE id = $1 FOR UPDATE",
     )
     .bind(id)
     .fetch_optional(&mut **tx)
-    .await?;
-    Ok(row.map(Session::from))
+    .await?)
+}
+
+/// The same without a lock.
+pub async fn by_id(db: &PgPool, id: Uuid) -> Result<Option<Session>, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT id, user_id, workspace_id, token_hash, previous_hash, rotated_at, created_at,
+                COALESCE(last_used_at, rotated_at, created_at) AS last_used_at, expires_at, revoked_at, user_agent, ip
+         FROM session WHERE id = $1",
+    )
+    .bind(id)
+    .fetch_optional(db)
+    .await?)
+}
+
+/// A user's sessions in force, the one used last first.
+pub async fn active_of_user(
+    db: &PgPool,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Session>, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT id, user_id, workspace_id, token_hash, previous_hash, rotated_at, created_at,
+                COALESCE(last_used_at, rotated_at, created_at) AS last_used_at, expires_at, revoked_at, user_agent, ip
+         FROM session WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2
+         ORDER BY COALESCE(last_used_at, rotated_at, created_at) DESC, id DESC
+         LIMIT $3",
+    )
+    .bind(user_id)
+    .bind(now)
+    .bind(limit)
+    .fetch_all(db)
+    .await?)
+}
+
+/// Addresses that a user's sessions came from since a time, ended sessions too.
+pub async fn addresses_of_user(
+    db: &PgPool,
+    user_id: Uuid,
+    since: DateTime<Utc>,
+) -> Result<Vec<String>, DbError> {
+    Ok(sqlx::query_scalar(
+        "SELECT DISTINCT ip FROM session WHERE user_id = $1 AND ip <> '' AND created_at > $2 LIMIT 200",
+    )
+    .bind(user_id)
+    .bind(since)
+    .fetch_all(db)
+    .await?)
 }
 
 /// The token in force becomes the preceding one.
@@ -111,6 +140,36 @@ pub async fn rotate(
     Ok(())
 }
 
+/// One use of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Touch<'a> {
+    pub workspace_id: Option<Uuid>,
+    pub used_at: DateTime<Utc>,
+    pub user_agent: &'a str,
+    pub ip: &'a str,
+}
+
+/// Notes a use and the workspace that it was for.
+pub async fn touch(tx: &mut Transaction<'_, Postgres>, id: Uuid, touch: Touch<'_>) -> Result<(), DbError> {
+    let Touch {
+        workspace_id,
+        used_at,
+        user_agent,
+        ip,
+    } = touch;
+    sqlx::query(
+        "UPDATE session SET workspace_id = $2, last_used_at = $3, user_agent = $4, ip = $5 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(workspace_id)
+    .bind(used_at)
+    .bind(user_agent)
+    .bind(ip)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Ends a session for good.
 pub async fn revoke(
     tx: &mut Transaction<'_, Postgres>,
@@ -125,6 +184,44 @@ pub async fn revoke(
     Ok(())
 }
 
+/// Ends a session of a user; `false` if they have no such session in force.
+pub async fn revoke_of_user(
+    tx: &mut Transaction<'_, Postgres>,
+    user_id: Uuid,
+    id: Uuid,
+    revoked_at: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE session SET revoked_at = $3
+         WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $3",
+    )
+    .bind(user_id)
+    .bind(id)
+    .bind(revoked_at)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends all sessions of a user but one; gives how many.
+pub async fn revoke_others(
+    tx: &mut Transaction<'_, Postgres>,
+    user_id: Uuid,
+    kept: Option<Uuid>,
+    revoked_at: DateTime<Utc>,
+) -> Result<u64, DbError> {
+    let done = sqlx::query(
+        "UPDATE session SET revoked_at = $3
+         WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL AND expires_at > $3",
+    )
+    .bind(user_id)
+    .bind(kept)
+    .bind(revoked_at)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Whether a session of this user is in force.
 pub async fn is_active(db: &PgPool, id: Uuid, user_id: Uuid) -> Result<bool, DbError> {
     Ok(sqlx::query_scalar(
@@ -134,4 +231,13 @@ pub async fn is_active(db: &PgPool, id: Uuid, user_id: Uuid) -> Result<bool, DbE
     .bind(user_id)
     .fetch_one(db)
     .await?)
+}
+
+/// Forgets sessions that ended before a time.
+pub async fn prune(db: &PgPool, before: DateTime<Utc>) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM session WHERE expires_at < $1 OR revoked_at < $1")
+        .bind(before)
+        .execute(db)
+        .await?;
+    Ok(())
 }

@@ -88,6 +88,42 @@ pub async fn by_email(db: &PgPool, email: &str) -> Result<Option<Credentials>, D
     Ok(row.map(Credentials::from))
 }
 
+/// A person under a lock, with what a password is checked against.
+pub async fn for_update(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+) -> Result<Option<Credentials>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1 FOR UPDATE",
+    )
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(Credentials::from))
+}
+
+pub async fn set_password(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+    password_hash: &str,
+) -> Result<(), DbError> {
+    sqlx::query("UPDATE app_user SET password_hash = $2 WHERE id = $1")
+        .bind(id)
+        .bind(password_hash)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub async fn credentials(db: &PgPool, id: Uuid) -> Result<Option<Credentials>, DbError> {
+    let row: Option<Row> =
+        sqlx::query_as("SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1")
+            .bind(id)
+            .fetch_optional(db)
+            .await?;
+    Ok(row.map(Credentials::from))
+}
+
 pub async fn by_id(db: &PgPool, id: Uuid) -> Result<Option<User>, DbError> {
     let row: Option<Row> =
         sqlx::query_as("SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1")

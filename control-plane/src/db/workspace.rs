@@ -194,20 +194,21 @@ pub async fn of_user_in(connection: &mut PgConnection, user_id: Uuid) -> Result<
     rows.into_iter().map(Membership::try_from).collect()
 }
 
-/// A workspace, if the user is its member and the session is in force.
-pub async fn for_session(
+/// A workspace, if the user is its member and the session, where there is one, is in force.
+pub async fn for_caller(
     db: &PgPool,
     workspace_id: Uuid,
     user_id: Uuid,
-    session_id: Uuid,
+    session_id: Option<Uuid>,
 ) -> Result<Option<Membership>, DbError> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
                 w.updated_at, m.role
          FROM membership m
          JOIN workspace w ON w.id = m.workspace_id
-         JOIN session s ON s.user_id = m.user_id AND s.id = $3 AND s.revoked_at IS NULL
-         WHERE m.workspace_id = $1 AND m.user_id = $2",
+         WHERE m.workspace_id = $1 AND m.user_id = $2
+           AND ($3::uuid IS NULL
+                OR EXISTS (SELECT FROM session s WHERE s.id = $3 AND s.user_id = $2 AND s.revoked_at IS NULL))",
     )
     .bind(workspace_id)
     .bind(user_id)

@@ -1,11 +1,16 @@
-//! `/api/auth/…` (SPEC 3.1).
+//! `/api/auth/…` (SPEC 3.1): accounts, and the cookie that keeps a session.
 
+mod password;
+mod site;
+
+use super::client::Client;
 use super::error::{ApiError, Faults};
 use super::extract::{Body, Caller, OptionalBody};
-use super::{text, workspaces};
+use super::{sessions, text, workspaces};
 use crate::auth::account::{self, NewAccount};
-use crate::auth::password;
+use crate::auth::password as rules;
 use crate::auth::refresh::LIFETIME;
+use crate::auth::throttle;
 use crate::config::{Environment, Registration};
 use crate::db::user::{self, User};
 use crate::db::workspace;
@@ -13,10 +18,9 @@ use crate::entropy;
 use crate::state::AppState;
 use axum::Json;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::routing::{get, post};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
@@ -26,45 +30,22 @@ use uuid::Uuid;
 const COOKIE: &str = "rateguard_refresh";
 const COOKIE_PATH: &str = "/api/auth";
 
-pub(super) fn routes() -> Router<AppState> {
+pub(super) fn routes(state: AppState) -> Router<AppState> {
     Router::new()
         .route("/api/auth/register", post(register))
         .route("/api/auth/login", post(login))
         .route("/api/auth/refresh", post(refresh))
         .route("/api/auth/logout", post(log_out))
         .route("/api/auth/me", get(me))
-        .layer(middleware::from_fn(refuse_cross_site))
-}
-
-/// Refuses writes that another site's page sends (DS-03). Programs send neither header.
-async fn refuse_cross_site(request: Request, next: Next) -> Result<Response, ApiError> {
-    if request.method() == Method::POST && is_cross_site(request.headers()) {
-        return Err(ApiError::Forbidden("the request comes from another site"));
-    }
-    Ok(next.run(request).await)
-}
-
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return !matches!(site.as_bytes(), b"same-origin" | b"none");
-    }
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return false;
-    };
-    let authority = origin
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once("://"))
-        .map(|(_, authority)| authority);
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    match (authority, host) {
-        (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host),
-        _ => true,
-    }
+        .route("/api/auth/password", post(password::change))
+        .route("/api/auth/password/reset", post(password::reset))
+        .merge(sessions::routes())
+        .layer(middleware::from_fn_with_state(state, site::refuse_cross_site))
 }
 
 async fn register(
     State(state): State<AppState>,
+    client: Client,
     jar: CookieJar,
     Body(body): Body<body::RegisterRequest>,
 ) -> Result<(StatusCode, CookieJar, Json<body::Registered>), ApiError> {
@@ -74,10 +55,9 @@ async fn register(
     let mut faults = Faults::default();
     let email = text::email(&mut faults, "email", &body.email);
     let name = text::name(&mut faults, "name", &body.name);
-    if let Err(weak) = password::check(&body.password) {
-        faults.invalid("password", weak.to_string());
-    }
+    check_new_password(&mut faults, "password", &body.password);
     faults.finish(())?;
+    throttle::admit_network(&state, &client)?;
     let salt = entropy::random_bytes(state.entropy.as_ref());
     let password_hash = state.auth.passwords.hash(body.password, salt).await?;
     let (user, membership, opened) = account::register(
@@ -87,9 +67,10 @@ async fn register(
             name,
             password_hash,
         },
+        &client,
     )
     .await?;
-    let access_token = account::access_token(&state, user.id, opened.session_id, &membership)?;
+    let access_token = account::access_token(&state, user.id, opened.session_id, Some(&membership))?;
     let answer = body::Registered {
         user: show_user(&user),
         workspace: workspaces::show(&membership),
@@ -102,8 +83,43 @@ async fn register(
     ))
 }
 
+/// What is wrong with a password that somebody wants to have.
+pub(super) fn check_new_password(faults: &mut Faults, field: &str, password: &str) {
+    if let Err(weak) = rules::check(password) {
+        faults.invalid(field, weak.to_string());
+    }
+}
+
+/// A password that may be somebody's.
+pub(super) struct Guess<'a> {
+    pub email: &'a str,
+    pub user_id: Option<Uuid>,
+    pub password: String,
+    pub hash: Option<String>,
+    pub cookie: Option<&'a str>,
+}
+
+impl Guess<'_> {
+    /// Whether it is right; 429 if it came too soon after too many that were not.
+    pub(super) async fn check(self, state: &AppState, client: &Client) -> Result<bool, ApiError> {
+        let attempt = throttle::admit(state, self.email, self.user_id, self.cookie, client).await?;
+        match state.auth.passwords.verify(self.password, self.hash).await {
+            Ok(true) => {
+                attempt.succeeded(state).await?;
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(error) => {
+                attempt.was_none(state).await?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
 async fn login(
     State(state): State<AppState>,
+    client: Client,
     jar: CookieJar,
     Body(body): Body<body::LoginRequest>,
 ) -> Result<(CookieJar, Json<body::LoggedIn>), ApiError> {
@@ -118,13 +134,18 @@ async fn login(
         Some(credentials) => (Some(credentials.user), Some(credentials.password_hash)),
         None => (None, None),
     };
-    let right = state.auth.passwords.verify(body.password, hash).await?;
+    let guess = Guess {
+        email: &body.email,
+        user_id: user.as_ref().map(|user| user.id),
+        password: body.password,
+        hash,
+        cookie: jar.get(COOKIE).map(Cookie::value),
+    };
+    let right = guess.check(&state, &client).await?;
     let user = user.filter(|_| right).ok_or(REFUSED)?;
     let memberships = workspace::of_user(&state.db, user.id).await?;
-    let first = memberships
-        .first()
-        .ok_or(ApiError::Forbidden("you are in no workspace"))?;
-    let opened = account::open(&state, user.id).await?;
+    let first = memberships.first();
+    let opened = account::open(&state, user.id, first.map(|m| m.workspace.id), &client).await?;
     let access_token = account::access_token(&state, user.id, opened.session_id, first)?;
     let answer = body::LoggedIn {
         user: show_user(&user),
@@ -136,6 +157,7 @@ async fn login(
 
 async fn refresh(
     State(state): State<AppState>,
+    client: Client,
     jar: CookieJar,
     OptionalBody(body): OptionalBody<body::RefreshRequest>,
 ) -> Result<(CookieJar, Json<body::Refreshed>), ApiError> {
@@ -151,7 +173,7 @@ async fn refresh(
     let account::Refreshed {
         access_token,
         refresh_token,
-    } = account::refresh(&state, &presented, wanted).await?;
+    } = account::refresh(&state, &presented, wanted, &client).await?;
     let jar = match refresh_token {
         Some(token) => jar.add(cookie(&state, token)),
         None => jar,
@@ -170,18 +192,18 @@ async fn log_out(
     Ok((jar, Json(body::LoggedOut { success: true })))
 }
 
-async fn me(State(state): State<AppState>, Caller(claims): Caller) -> Result<Json<body::Me>, ApiError> {
-    let user = user::by_id(&state.db, claims.user_id)
+async fn me(State(state): State<AppState>, Caller(identity): Caller) -> Result<Json<body::Me>, ApiError> {
+    let user = user::by_id(&state.db, identity.user_id)
         .await?
         .ok_or(ApiError::Unauthenticated("the session is over"))?;
-    let memberships = workspace::of_user(&state.db, user.id).await?;
+    let memberships = workspaces::reached(&state, identity).await?;
     Ok(Json(body::Me {
         user: show_user(&user),
         workspaces: memberships.iter().map(workspaces::show).collect(),
     }))
 }
 
-fn cookie(state: &AppState, token: String) -> Cookie<'static> {
+pub(super) fn cookie(state: &AppState, token: String) -> Cookie<'static> {
     Cookie::build((COOKIE, token))
         .path(COOKIE_PATH)
         .http_only(true)
@@ -191,7 +213,7 @@ fn cookie(state: &AppState, token: String) -> Cookie<'static> {
         .build()
 }
 
-fn show_user(user: &User) -> body::User {
+pub(super) fn show_user(user: &User) -> body::User {
     let User {
         id,
         email,
@@ -203,42 +225,5 @@ fn show_user(user: &User) -> body::User {
         email: email.clone(),
         name: name.clone(),
         created_at: text::timestamp(*created_at),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ds_03_only_the_own_site_and_programs_may_write() {
-        for (headers, cross) in [
-            (&[][..], false),
-            (&[("sec-fetch-site", "same-origin")], false),
-            (&[("sec-fetch-site", "none")], false),
-            (&[("sec-fetch-site", "cross-site")], true),
-            (&[("sec-fetch-site", "same-site")], true),
-            (
-                &[("origin", "https://console.test"), ("host", "console.test")],
-                false,
-            ),
-            (
-                &[("origin", "http://localhost:3000"), ("host", "localhost:3000")],
-                false,
-            ),
-            (
-                &[("origin", "http://localhost:3001"), ("host", "localhost:3000")],
-                true,
-            ),
-            (&[("origin", "https://evil.test"), ("host", "console.test")], true),
-            (&[("origin", "null"), ("host", "console.test")], true),
-            (&[("origin", "https://console.test")], true),
-        ] {
-            let map: HeaderMap = headers
-                .iter()
-                .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
-                .collect();
-            assert_eq!(is_cross_site(&map), cross, "{headers:?}");
-        }
     }
 }

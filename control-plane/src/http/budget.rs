@@ -148,7 +148,7 @@ async fn costs(State(state): State<AppState>, access: Access) -> Result<Json<bod
 
 /// The same for the token's workspace.
 async fn own_costs(State(state): State<AppState>, caller: Caller) -> Result<Json<body::Costs>, ApiError> {
-    let workspace_id = caller.0.workspace_id;
+    let workspace_id = caller.0.workspace_id().ok_or(ApiError::NotFound("workspace"))?;
     let access = Access::to(&state, caller, workspace_id).await?;
     costs(State(state), access).await
 }

@@ -2,7 +2,8 @@
 
 use super::error::ApiError;
 use super::permission::{self, Permission};
-use crate::auth::token::Claims;
+use crate::auth::identity::{Credential, Identity};
+use crate::auth::{access_token, opaque};
 use crate::db;
 use crate::db::workspace::Membership;
 use crate::state::AppState;
@@ -112,62 +113,124 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
     }])
 }
 
-/// Whoever holds an access token of a session in force.
-pub(super) struct Caller(pub Claims);
+/// Whoever shows an access token of a session in force, or a personal access token in force.
+pub(super) struct Caller(pub Identity);
 
 impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let claims = claims(&parts.headers, state)?;
-        if db::session::is_active(&state.db, claims.sid, claims.user_id).await? {
-            Ok(Self(claims))
-        } else {
-            Err(ApiError::Unauthenticated("the session is over"))
+        let identity = identify(&parts.headers, state).await?;
+        require_active(state, identity).await?;
+        Ok(Self(identity))
+    }
+}
+
+/// A person's own session: what a personal access token must not do asks for this.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SignedIn {
+    pub user_id: Uuid,
+    pub session_id: Uuid,
+}
+
+impl FromRequestParts<AppState> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Caller(Identity { user_id, credential }) = Caller::from_request_parts(parts, state).await?;
+        match credential {
+            Credential::Session { id, .. } => Ok(Self {
+                user_id,
+                session_id: id,
+            }),
+            Credential::AccessToken { .. } => Err(NEEDS_SESSION),
         }
     }
 }
 
-fn claims(headers: &HeaderMap, state: &AppState) -> Result<Claims, ApiError> {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .ok_or(ApiError::Unauthenticated(
-            "send an access token as `Authorization: Bearer …`",
-        ))?;
+const NEEDS_SESSION: ApiError =
+    ApiError::Forbidden("this needs a session; personal access tokens cannot do it");
+const SEND_A_TOKEN: ApiError = ApiError::Unauthenticated("send an access token as `Authorization: Bearer …`");
+const NOT_IN_FORCE: ApiError = ApiError::Unauthenticated("the access token is not in force");
+
+/// What the bearer token says; whether its session still holds is not asked yet.
+async fn identify(headers: &HeaderMap, state: &AppState) -> Result<Identity, ApiError> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(SEND_A_TOKEN)?;
     let token = value
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
-        .ok_or(ApiError::Unauthenticated(
-            "send an access token as `Authorization: Bearer …`",
-        ))?;
-    state
+        .ok_or(SEND_A_TOKEN)?;
+    if token.starts_with(opaque::ACCESS_TOKEN) {
+        let identity = access_token::identify(state, token).await?;
+        return identity.ok_or(NOT_IN_FORCE);
+    }
+    let claims = state
         .auth
         .tokens
         .verify(token, state.clock.now_ms())
-        .map_err(|_| ApiError::Unauthenticated("the access token is not in force"))
+        .map_err(|_| NOT_IN_FORCE)?;
+    Ok(Identity {
+        user_id: claims.user_id,
+        credential: Credential::Session {
+            id: claims.sid,
+            workspace_id: claims.workspace_id,
+        },
+    })
 }
 
-/// The caller in the workspace that the route names; membership and role are read from the database.
+async fn require_active(state: &AppState, identity: Identity) -> Result<(), ApiError> {
+    match identity.credential {
+        Credential::Session { id, .. }
+            if !db::session::is_active(&state.db, id, identity.user_id).await? =>
+        {
+            Err(ApiError::Unauthenticated("the session is over"))
+        }
+        // A personal access token was found in force when it was identified.
+        Credential::Session { .. } | Credential::AccessToken { .. } => Ok(()),
+    }
+}
+
+/// The caller in the workspace that the route names. Membership, role and session are read from the database for every
+/// request and not kept: whoever is removed is out with the next one (TI-09).
 pub(super) struct Access {
-    pub claims: Claims,
+    pub caller: Identity,
+    /// With the role that the caller may use here.
     pub membership: Membership,
 }
 
 impl Access {
     /// The caller in this workspace: 404 unless a member.
     pub(super) async fn to(state: &AppState, caller: Caller, workspace_id: Uuid) -> Result<Self, ApiError> {
-        let Caller(claims) = caller;
-        let membership = db::workspace::for_session(&state.db, workspace_id, claims.user_id, claims.sid)
-            .await?
-            .ok_or(ApiError::NotFound("workspace"))?;
-        Ok(Self { claims, membership })
+        Self::of(state, caller.0, workspace_id).await
+    }
+
+    async fn of(state: &AppState, caller: Identity, workspace_id: Uuid) -> Result<Self, ApiError> {
+        let session_id = match caller.credential {
+            Credential::Session { id, .. } => Some(id),
+            Credential::AccessToken { .. } => None,
+        };
+        let found = if caller.reaches(workspace_id) {
+            db::workspace::for_caller(&state.db, workspace_id, caller.user_id, session_id).await?
+        } else {
+            None
+        };
+        let Some(mut membership) = found else {
+            require_active(state, caller).await?;
+            return Err(ApiError::NotFound("workspace"));
+        };
+        membership.role = caller.bounded(membership.role);
+        Ok(Self { caller, membership })
     }
 
     pub(super) fn workspace_id(&self) -> Uuid {
         self.membership.workspace.id
+    }
+
+    pub(super) fn user_id(&self) -> Uuid {
+        self.caller.user_id
     }
 
     /// 403 unless the caller's role may do this.
@@ -180,15 +243,28 @@ impl Access {
             ))
         }
     }
+
+    /// 403 unless the caller is signed in: personal access tokens cannot do this.
+    pub(super) fn require_session(&self) -> Result<(), ApiError> {
+        match self.caller.credential {
+            Credential::Session { .. } => Ok(()),
+            Credential::AccessToken { .. } => Err(NEEDS_SESSION),
+        }
+    }
 }
 
 impl FromRequestParts<AppState> for Access {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        let workspace_id = path_id(parts, state, "workspace_id", "workspace").await?;
-        Self::to(state, caller, workspace_id).await
+        let caller = identify(&parts.headers, state).await?;
+        match path_id(parts, state, "workspace_id", "workspace").await {
+            Ok(workspace_id) => Self::of(state, caller, workspace_id).await,
+            Err(error) => {
+                require_active(state, caller).await?;
+                Err(error)
+            }
+        }
     }
 }
 

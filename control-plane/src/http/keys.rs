@@ -83,7 +83,7 @@ async fn create(
         allowed_api_ids: Vec::new(),
         allowed_models: Vec::new(),
         tags: BTreeMap::new(),
-        owner_id: Some(access.claims.user_id),
+        owner_id: Some(access.user_id()),
         last_used_at: None,
         created_at: now,
         updated_at: now,

@@ -3,6 +3,7 @@
 mod apis;
 mod auth;
 mod budget;
+pub mod client;
 mod data_planes;
 pub mod error;
 mod extract;
@@ -11,6 +12,7 @@ mod layers;
 pub mod permission;
 mod probes;
 mod rules;
+mod sessions;
 pub mod text;
 mod workspaces;
 
@@ -27,7 +29,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 /// Everything that the program serves.
 pub fn router(state: AppState) -> Router {
     Router::new()
-        .merge(rest())
+        .merge(rest(state.clone()))
         .merge(probes::routes())
         .merge(feed::routes())
         .merge(xds::routes())
@@ -39,9 +41,9 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// The API that people and programs use; data planes have routes of their own, which may hang.
-fn rest() -> Router<AppState> {
+fn rest(state: AppState) -> Router<AppState> {
     Router::new()
-        .merge(auth::routes())
+        .merge(auth::routes(state))
         .merge(workspaces::routes())
         .merge(apis::routes())
         .merge(keys::routes())

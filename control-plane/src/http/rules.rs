@@ -151,7 +151,7 @@ async fn reset(
     tracing::info!(
         workspace.id = %workspace_id,
         rule.id = %rule.id,
-        user.id = %access.claims.user_id,
+        user.id = %access.user_id(),
         subject_given,
         buckets_removed,
         "rule reset"

@@ -1,10 +1,11 @@
 //! `/api/workspaces`.
 
 use super::error::{ApiError, Faults};
-use super::extract::{Access, Body, Caller};
+use super::extract::{Access, Body, Caller, SignedIn};
 use super::permission::Permission;
 use super::text;
 use crate::auth::account;
+use crate::auth::identity::Identity;
 use crate::db::feed;
 use crate::db::workspace::{self, Membership, Workspace};
 use crate::state::AppState;
@@ -52,15 +53,25 @@ pub(super) fn show(membership: &Membership) -> body::Workspace {
 
 async fn list(
     State(state): State<AppState>,
-    Caller(claims): Caller,
+    Caller(identity): Caller,
 ) -> Result<Json<List<body::Workspace>>, ApiError> {
-    let memberships = workspace::of_user(&state.db, claims.user_id).await?;
+    let memberships = reached(&state, identity).await?;
     Ok(Json(List::whole(memberships.iter().map(show).collect())))
+}
+
+/// The caller's workspaces, as far as what they showed reaches.
+pub(super) async fn reached(state: &AppState, identity: Identity) -> Result<Vec<Membership>, ApiError> {
+    let mut memberships = workspace::of_user(&state.db, identity.user_id).await?;
+    memberships.retain(|membership| identity.reaches(membership.workspace.id));
+    for membership in &mut memberships {
+        membership.role = identity.bounded(membership.role);
+    }
+    Ok(memberships)
 }
 
 async fn create(
     State(state): State<AppState>,
-    Caller(claims): Caller,
+    signed_in: SignedIn,
     Body(body): Body<body::CreateWorkspace>,
 ) -> Result<(StatusCode, Json<body::Workspace>), ApiError> {
     let mut faults = Faults::default();
@@ -79,7 +90,7 @@ async fn create(
     let new = faults.finish(new)?;
     let mut tx = state.db.begin().await?;
     let workspace =
-        account::insert_workspace(&state, &mut tx, new, claims.user_id, body.slug.is_none()).await?;
+        account::insert_workspace(&state, &mut tx, new, signed_in.user_id, body.slug.is_none()).await?;
     tx.commit().await?;
     Ok((
         StatusCode::CREATED,
@@ -102,7 +113,7 @@ async fn update(
     access.require(Permission::WriteWorkspace)?;
     let mut tx = state.db.begin().await?;
     let feed_version = feed::next_version(&mut tx).await?;
-    let mut membership = workspace::for_update(&mut tx, access.workspace_id(), access.claims.user_id)
+    let mut membership = workspace::for_update(&mut tx, access.workspace_id(), access.user_id())
         .await?
         .ok_or(ApiError::NotFound("workspace"))?;
     let mut faults = Faults::default();

@@ -3,14 +3,17 @@
 //! Requests refuse unknown fields. Ids are UUID text, times RFC 3339, money decimal cents that are never a float on the
 //! way. Whether a value makes sense is the control plane's business: these types only carry it.
 
+pub mod access_token;
 pub mod api;
 pub mod audit;
 pub mod auth;
 pub mod budget;
 pub mod data_plane;
 pub mod decimal;
+pub mod invitation;
 pub mod key;
 pub mod list;
+pub mod member;
 pub mod name;
 pub mod problem;
 pub mod rule;

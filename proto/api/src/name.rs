@@ -95,6 +95,13 @@ names! {
         Member = "MEMBER",
         Viewer = "VIEWER",
     }
+    InvitationStatus {
+        Pending = "pending",
+        Accepted = "accepted",
+        Declined = "declined",
+        Revoked = "revoked",
+        Expired = "expired",
+    }
     AuthType {
         None = "NONE",
         Bearer = "BEARER",

@@ -1,0 +1,125 @@
+//! Table `access_token`: personal access tokens.
+
+use super::{DbError, parse_column};
+use chrono::{DateTime, Utc};
+use rateguard_api::name::Role;
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessToken {
+    pub id: Uuid,
+    pub workspace_id: Uuid,
+    /// Its creator.
+    pub user_id: Uuid,
+    pub name: String,
+    pub role: Role,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub last_used_at: Option<DateTime<Utc>>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl AccessToken {
+    pub fn is_in_force(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at > now
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    workspace_id: Uuid,
+    user_id: Uuid,
+    name: String,
+    role: String,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    last_used_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for AccessToken {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let Row {
+            id,
+            workspace_id,
+            user_id,
+            name,
+            role,
+            created_at,
+            expires_at,
+            last_used_at,
+            revoked_at,
+        } = row;
+        Ok(Self {
+            id,
+            workspace_id,
+            user_id,
+            name,
+            role: parse_column("access_token", "role", id, &role)?,
+            created_at,
+            expires_at,
+            last_used_at,
+            revoked_at,
+        })
+    }
+}
+
+pub async fn insert(
+    tx: &mut Transaction<'_, Postgres>,
+    token: &AccessToken,
+    sha256: &[u8],
+) -> Result<(), DbError> {
+    let AccessToken {
+        id,
+        workspace_id,
+        user_id,
+        name,
+        role,
+        created_at,
+        expires_at,
+        last_used_at: _,
+        revoked_at: _,
+    } = token;
+    sqlx::query(
+        "INSERT INTO access_token (id, workspace_id, user_id, name, role, sha256, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(id)
+    .bind(workspace_id)
+    .bind(user_id)
+    .bind(name)
+    .bind(role.as_str())
+    .bind(sha256)
+    .bind(created_at)
+    .bind(expires_at)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whose token this is, in force or not. The hash is what names its workspace.
+pub async fn by_sha256(db: &PgPool, sha256: &[u8]) -> Result<Option<AccessToken>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT id, workspace_id, user_id, name, role, created_at, expires_at, last_used_at, revoked_at
+         FROM access_token WHERE sha256 = $1",
+    )
+    .bind(sha256)
+    .fetch_optional(db)
+    .await?;
+    row.map(AccessToken::try_from).transpose()
+}
+
+/// Notes a use.
+pub async fn touch(db: &PgPool, workspace_id: Uuid, id: Uuid, used_at: DateTime<Utc>) -> Result<(), DbError> {
+    sqlx::query("UPDATE access_token SET last_used_at = $3 WHERE workspace_id = $1 AND id = $2")
+        .bind(workspace_id)
+        .bind(id)
+        .bind(used_at)
+        .execute(db)
+        .await?;
+    Ok(())
+}
