@@ -1,5 +1,6 @@
 //! Table `api`.
 
+use super::page::Page;
 use super::{DbError, cost_model, parse_column};
 use crate::secrets::Sealed;
 use chrono::{DateTime, Utc};
@@ -184,11 +185,38 @@ pub async fn delete(
     Ok((done.rows_affected() == 1).then_some(rules))
 }
 
-pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Api>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 ORDER BY created_at, id")
-        .bind(workspace_id)
-        .fetch_all(db)
-        .await?;
+/// Which APIs; `None` is all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// In name or slug, whatever the case.
+    pub name: Option<String>,
+    pub is_active: Option<bool>,
+}
+
+/// A workspace's APIs, oldest first.
+pub async fn list(
+    db: &PgPool,
+    workspace_id: Uuid,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<Api>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM api
+         WHERE workspace_id = $1
+           AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0 OR position(lower($2) IN slug) > 0)
+           AND ($3::boolean IS NULL OR is_active = $3)
+           AND ($4::timestamptz IS NULL OR (created_at, id) > ($4, $5::uuid))
+         ORDER BY created_at, id
+         LIMIT $6",
+    )
+    .bind(workspace_id)
+    .bind(&filter.name)
+    .bind(filter.is_active)
+    .bind(page.after_at())
+    .bind(page.after_id())
+    .bind(page.rows())
+    .fetch_all(db)
+    .await?;
     rows.into_iter().map(Api::try_from).collect()
 }
 

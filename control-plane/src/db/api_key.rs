@@ -1,8 +1,9 @@
 //! Tables `api_key` and `api_key_secret`.
 
+use super::page::Page;
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
-use rateguard_api::name::Environment;
+use rateguard_api::name::{Environment, KeyStatus};
 use rateguard_model::digest::Digest;
 use serde_json::Value;
 use sqlx::{PgPool, Postgres, Transaction};
@@ -204,11 +205,52 @@ pub async fn delete(
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Key>, DbError> {
+/// Which keys; `None` is all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// In the name, whatever the case.
+    pub name: Option<String>,
+    /// What the shown prefix starts with.
+    pub prefix: Option<String>,
+    pub status: Option<KeyStatus>,
+    pub environment: Option<Environment>,
+    /// Keys that may use this API.
+    pub api_id: Option<Uuid>,
+}
+
+/// A workspace's keys, oldest first; `now` tells which have expired.
+pub async fn list(
+    db: &PgPool,
+    workspace_id: Uuid,
+    filter: &Filter,
+    now: DateTime<Utc>,
+    page: &Page,
+) -> Result<Vec<Key>, DbError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM api_key WHERE workspace_id = $1 AND deleted_at IS NULL ORDER BY created_at, id",
+        "SELECT * FROM api_key
+         WHERE workspace_id = $1 AND deleted_at IS NULL
+           AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0)
+           AND ($3::text IS NULL OR starts_with(prefix, $3))
+           AND ($4::text IS NULL OR environment = $4)
+           AND ($5::uuid IS NULL OR allowed_api_ids = '{}' OR $5 = ANY (allowed_api_ids))
+           AND ($6::text IS NULL OR $6 = CASE WHEN revoked_at IS NOT NULL THEN 'revoked'
+                                              WHEN expires_at <= $7 THEN 'expired'
+                                              WHEN is_active THEN 'active'
+                                              ELSE 'suspended' END)
+           AND ($8::timestamptz IS NULL OR (created_at, id) > ($8, $9::uuid))
+         ORDER BY created_at, id
+         LIMIT $10",
     )
     .bind(workspace_id)
+    .bind(&filter.name)
+    .bind(&filter.prefix)
+    .bind(filter.environment.map(Environment::as_str))
+    .bind(filter.api_id)
+    .bind(filter.status.map(KeyStatus::as_str))
+    .bind(now)
+    .bind(page.after_at())
+    .bind(page.after_id())
+    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Key::try_from).collect()

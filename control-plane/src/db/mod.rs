@@ -6,11 +6,14 @@
 pub mod access_token;
 pub mod api;
 pub mod api_key;
+pub mod audit;
 pub mod budget;
 pub mod cost_model;
 pub mod data_plane_token;
 pub mod feed;
+pub mod idempotency;
 pub mod login_failure;
+pub mod page;
 pub mod password_reset;
 pub mod rule;
 pub mod scopes;

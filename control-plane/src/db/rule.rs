@@ -1,5 +1,6 @@
 //! Table `rule`.
 
+use super::page::Page;
 use super::{DbError, parse_column, scopes};
 use chrono::{DateTime, Utc};
 use rateguard_api::name::{Algorithm, FailureMode, Mode, Unit};
@@ -211,11 +212,45 @@ pub async fn delete(
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Rule>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM rule WHERE workspace_id = $1 ORDER BY created_at, id")
-        .bind(workspace_id)
-        .fetch_all(db)
-        .await?;
+/// Which rules; `None` is all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// In the name, whatever the case.
+    pub name: Option<String>,
+    /// Rules that apply to this API.
+    pub api_id: Option<Uuid>,
+    pub enabled: Option<bool>,
+    pub mode: Option<Mode>,
+}
+
+/// A workspace's rules, oldest first.
+pub async fn list(
+    db: &PgPool,
+    workspace_id: Uuid,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<Rule>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM rule
+         WHERE workspace_id = $1
+           AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0)
+           AND ($3::uuid IS NULL OR api_id IS NULL OR api_id = $3)
+           AND ($4::boolean IS NULL OR enabled = $4)
+           AND ($5::text IS NULL OR mode = $5)
+           AND ($6::timestamptz IS NULL OR (created_at, id) > ($6, $7::uuid))
+         ORDER BY created_at, id
+         LIMIT $8",
+    )
+    .bind(workspace_id)
+    .bind(&filter.name)
+    .bind(filter.api_id)
+    .bind(filter.enabled)
+    .bind(filter.mode.map(Mode::as_str))
+    .bind(page.after_at())
+    .bind(page.after_id())
+    .bind(page.rows())
+    .fetch_all(db)
+    .await?;
     rows.into_iter().map(Rule::try_from).collect()
 }
 

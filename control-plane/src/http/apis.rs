@@ -4,61 +4,123 @@ mod cost_model;
 mod upstream;
 
 use super::error::{ApiError, Faults};
+use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, ItemId};
+use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
+use super::page::{self, Paged, Paging};
 use super::permission::Permission;
 use super::text;
+use crate::audit::{Entry, Write};
 use crate::db::api::{self, Api};
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::db::{DbError, cost_model as stored_cost_model};
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
 use rateguard_api::api as body;
 use rateguard_api::list::List;
-use rateguard_api::name::UsageFormat;
+use rateguard_api::name::{AuditAction, UsageFormat};
+use serde::Deserialize;
 use sqlx::{Postgres, Transaction};
 use upstream::CredentialChange;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/api/workspaces/{workspace_id}/apis", get(list).post(create))
-        .route(
-            "/api/workspaces/{workspace_id}/apis/{id}",
-            get(show_one).patch(update).delete(delete),
-        )
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show_one, update, delete))
 }
 
 const TIMEOUT_MS_DEFAULT: u32 = 30_000;
 /// One hour.
 const TIMEOUT_MS_MAX: u32 = 3_600_000;
 
-async fn list(State(state): State<AppState>, access: Access) -> Result<Json<List<body::Api>>, ApiError> {
-    access.require(Permission::Read)?;
-    let apis = api::list(&state.db, access.workspace_id()).await?;
-    Ok(Json(List::whole(apis.iter().map(show).collect())))
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ApiFilter {
+    /// In the name or the slug, whatever the case.
+    name: Option<String>,
+    is_active: Option<bool>,
 }
 
+/// Lists the APIs, oldest first
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/apis",
+    tag = "APIs",
+    operation_id = "listApis",
+    params(Paging, ApiFilter),
+    responses((status = 200, body = List<body::Api>))
+)]
+async fn list(
+    State(state): State<AppState>,
+    access: Access,
+    Paged { page, filter }: Paged<ApiFilter>,
+) -> Result<Json<List<body::Api>>, ApiError> {
+    access.require(Permission::Read)?;
+    let filter = api::Filter {
+        name: page::text("name", filter.name)?,
+        is_active: filter.is_active,
+    };
+    let apis = api::list(&state.db, access.workspace_id(), &filter, &page).await?;
+    Ok(Json(page::list(
+        &apis,
+        &page,
+        |api| (api.created_at, api.id),
+        show,
+    )))
+}
+
+/// Shows an API
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/apis/{id}",
+    tag = "APIs",
+    operation_id = "showApi",
+    responses((status = 200, body = body::Api))
+)]
 async fn show_one(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
-) -> Result<Json<body::Api>, ApiError> {
+) -> Result<Tagged<body::Api>, ApiError> {
     access.require(Permission::Read)?;
     let api = api::by_id(&state.db, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("API"))?;
-    Ok(Json(show(&api)))
+    Ok(Tagged(show(&api)))
 }
 
+/// Makes an API
+#[utoipa::path(
+    post,
+    path = "/api/workspaces/{workspace_id}/apis",
+    tag = "APIs",
+    operation_id = "createApi",
+    params(IdempotencyKey),
+    request_body = body::CreateApi,
+    responses((status = 201, body = body::Api))
+)]
 async fn create(
     State(state): State<AppState>,
     access: Access,
-    Body(body): Body<body::CreateApi>,
-) -> Result<(StatusCode, Json<body::Api>), ApiError> {
+    Creating { body, once }: Creating<body::CreateApi>,
+) -> Result<Created, ApiError> {
     access.require(Permission::WriteApis)?;
+    let creation = Creation {
+        state: &state,
+        user_id: access.user_id(),
+        workspace_id: access.workspace_id(),
+        once,
+    };
+    if let Some(earlier) = creation.replayed().await? {
+        return Ok(earlier);
+    }
     let now = state.now();
     let mut api = Api {
         id: state.new_id(),
@@ -96,22 +158,34 @@ async fn create(
         is_active: body.is_active,
     };
     apply(&state, &mut api, change).await?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     refuse_taken_hosts(&mut tx, &api).await?;
     api::insert(&mut tx, &api, feed_version)
         .await
         .map_err(slug_taken)?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(show(&api))))
+    let shown = show(&api);
+    let entry = Entry::new(AuditAction::ApiCreate, api.workspace_id, api.id, &api.name).after(&shown);
+    creation.commit(tx, entry, &shown).await
 }
 
+/// Changes an API
+#[utoipa::path(
+    patch,
+    path = "/api/workspaces/{workspace_id}/apis/{id}",
+    tag = "APIs",
+    operation_id = "updateApi",
+    params(IfMatchParam),
+    request_body = body::UpdateApi,
+    responses((status = 200, body = body::Api))
+)]
 async fn update(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
+    if_match: IfMatch,
     Body(body): Body<body::UpdateApi>,
-) -> Result<Json<body::Api>, ApiError> {
+) -> Result<Tagged<body::Api>, ApiError> {
     access.require(Permission::WriteApis)?;
     let workspace_id = access.workspace_id();
     // Checked before the lock is taken: resolving a host may take seconds.
@@ -121,11 +195,13 @@ async fn update(
     let mut api = seen.clone();
     apply(&state, &mut api, body).await?;
     api.updated_at = state.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let current = api::for_update(&mut tx, workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound("API"))?;
+    let before = show(&current);
+    if_match.check(&before)?;
     if current != seen {
         return Err(ApiError::Conflict {
             field: "",
@@ -136,19 +212,36 @@ async fn update(
     api::update(&mut tx, &api, feed_version)
         .await
         .map_err(slug_taken)?;
-    tx.commit().await?;
-    Ok(Json(show(&api)))
+    let shown = show(&api);
+    let entry = Entry::new(AuditAction::ApiUpdate, workspace_id, id, &api.name);
+    tx.commit(entry.before(&before).after(&shown)).await?;
+    Ok(Tagged(shown))
 }
 
+/// Deletes an API and the rules on it
+#[utoipa::path(
+    delete,
+    path = "/api/workspaces/{workspace_id}/apis/{id}",
+    tag = "APIs",
+    operation_id = "deleteApi",
+    params(IfMatchParam),
+    responses((status = 204))
+)]
 async fn delete(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
+    if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteApis)?;
     let workspace_id = access.workspace_id();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let version = feed::next_version(&mut tx).await?;
+    let api = api::for_update(&mut tx, workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound("API"))?;
+    let before = show(&api);
+    if_match.check(&before)?;
     let rules = api::delete(&mut tx, workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound("API"))?;
@@ -163,7 +256,8 @@ async fn delete(
         feed::insert_removal(&mut tx, removed(ResourceType::Rule, rule_id)).await?;
     }
     feed::insert_removal(&mut tx, removed(ResourceType::Api, id)).await?;
-    tx.commit().await?;
+    let entry = Entry::new(AuditAction::ApiDelete, workspace_id, id, &api.name);
+    tx.commit(entry.before(&before)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -17,32 +17,42 @@ use crate::db::workspace;
 use crate::entropy;
 use crate::state::AppState;
 use axum::Json;
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use rateguard_api::auth as body;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 const COOKIE: &str = "rateguard_refresh";
 const COOKIE_PATH: &str = "/api/auth";
 
-pub(super) fn routes(state: AppState) -> Router<AppState> {
-    Router::new()
-        .route("/api/auth/register", post(register))
-        .route("/api/auth/login", post(login))
-        .route("/api/auth/refresh", post(refresh))
-        .route("/api/auth/logout", post(log_out))
-        .route("/api/auth/me", get(me))
-        .route("/api/auth/password", post(password::change))
-        .route("/api/auth/password/reset", post(password::reset))
+pub(super) fn routes(state: AppState) -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(refresh))
+        .routes(routes!(log_out))
+        .routes(routes!(me))
+        .routes(routes!(password::change))
+        .routes(routes!(password::reset))
         .merge(sessions::routes())
         .layer(middleware::from_fn_with_state(state, site::refuse_cross_site))
 }
 
+/// Makes an account, its first workspace and a session
+#[utoipa::path(
+    post,
+    path = "/api/auth/register",
+    tag = "Sign-in",
+    operation_id = "register",
+    request_body = body::RegisterRequest,
+    security(()),
+    responses((status = 201, body = body::Registered), (status = 403), (status = 429))
+)]
 async fn register(
     State(state): State<AppState>,
     client: Client,
@@ -117,6 +127,16 @@ impl Guess<'_> {
     }
 }
 
+/// Starts a session
+#[utoipa::path(
+    post,
+    path = "/api/auth/login",
+    tag = "Sign-in",
+    operation_id = "login",
+    request_body = body::LoginRequest,
+    security(()),
+    responses((status = 200, body = body::LoggedIn), (status = 401), (status = 403), (status = 429))
+)]
 async fn login(
     State(state): State<AppState>,
     client: Client,
@@ -155,6 +175,16 @@ async fn login(
     Ok((jar.add(cookie(&state, opened.refresh_token)), Json(answer)))
 }
 
+/// Gives a new access token for the refresh cookie
+#[utoipa::path(
+    post,
+    path = "/api/auth/refresh",
+    tag = "Sign-in",
+    operation_id = "refresh",
+    request_body = Option<body::RefreshRequest>,
+    security(()),
+    responses((status = 200, body = body::Refreshed), (status = 401), (status = 403), (status = 404))
+)]
 async fn refresh(
     State(state): State<AppState>,
     client: Client,
@@ -181,6 +211,15 @@ async fn refresh(
     Ok((jar, Json(body::Refreshed { access_token })))
 }
 
+/// Ends the session of the refresh cookie
+#[utoipa::path(
+    post,
+    path = "/api/auth/logout",
+    tag = "Sign-in",
+    operation_id = "logOut",
+    security(()),
+    responses((status = 200, body = body::LoggedOut), (status = 403))
+)]
 async fn log_out(
     State(state): State<AppState>,
     jar: CookieJar,
@@ -192,6 +231,14 @@ async fn log_out(
     Ok((jar, Json(body::LoggedOut { success: true })))
 }
 
+/// Shows who you are, and where
+#[utoipa::path(
+    get,
+    path = "/api/auth/me",
+    tag = "Sign-in",
+    operation_id = "me",
+    responses((status = 200, body = body::Me))
+)]
 async fn me(State(state): State<AppState>, Caller(identity): Caller) -> Result<Json<body::Me>, ApiError> {
     let user = user::by_id(&state.db, identity.user_id)
         .await?

@@ -4,29 +4,40 @@ use super::error::{ApiError, Faults};
 use super::extract::{Access, Body, Caller};
 use super::permission::Permission;
 use super::text;
+use crate::audit::{Entry, Origin, Write};
 use crate::db::budget::{self, Budget};
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
-use axum::routing::{get, patch};
-use axum::{Json, Router};
 use chrono::DateTime;
 use chrono_tz::Tz;
 use rateguard_api::budget as body;
 use rateguard_api::decimal::{Centi, Cents};
-use rateguard_api::name::FailureMode;
+use rateguard_api::name::{AuditAction, FailureMode};
 use rateguard_model::budget::BudgetStatus;
 use rateguard_model::money::{NANO_USD_MAX, NanoUsd};
 use rateguard_model::window::{Bounds, CalendarUnit, Window};
 use rateguard_wire::v1::BudgetState;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/api/workspaces/{workspace_id}/budget", patch(update))
-        .route("/api/workspaces/{workspace_id}/costs", get(costs))
-        .route("/api/costs", get(own_costs))
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(update))
+        .routes(routes!(costs))
+        .routes(routes!(own_costs))
 }
 
+/// Sets, changes or removes the monthly budget
+#[utoipa::path(
+    patch,
+    path = "/api/workspaces/{workspace_id}/budget",
+    tag = "Budgets",
+    operation_id = "updateMonthlyBudget",
+    request_body = body::UpdateBudget,
+    responses((status = 200, body = body::MonthlyBudget))
+)]
 async fn update(
     State(state): State<AppState>,
     access: Access,
@@ -34,7 +45,7 @@ async fn update(
 ) -> Result<Json<body::MonthlyBudget>, ApiError> {
     access.require(Permission::WriteBudget)?;
     let workspace_id = access.workspace_id();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let version = feed::next_version(&mut tx).await?;
     let old = budget::monthly_for_update(&mut tx, workspace_id).await?;
     if body.monthly_budget_cents == Some(None) {
@@ -54,20 +65,32 @@ async fn update(
                 removed_at: state.now(),
             };
             feed::insert_removal(&mut tx, removal).await?;
-            tx.commit().await?;
+            let entry = Entry::new(AuditAction::BudgetDelete, workspace_id, old.id, &old.name);
+            tx.commit(entry.before(&show_monthly(&old))).await?;
         }
         return Ok(Json(body::MonthlyBudget {
             monthly_budget_cents: None,
             auto_shutoff: false,
         }));
     }
+    let before = old.as_ref().map(show_monthly);
     let budget = changed(&state, &access, old, &body)?;
     budget::upsert_monthly(&mut tx, &budget, version).await?;
-    tx.commit().await?;
-    Ok(Json(body::MonthlyBudget {
+    let shown = show_monthly(&budget);
+    let entry = |action| Entry::new(action, workspace_id, budget.id, &budget.name).after(&shown);
+    let entry = match before {
+        Some(before) => entry(AuditAction::BudgetUpdate).before(&before),
+        None => entry(AuditAction::BudgetCreate),
+    };
+    tx.commit(entry).await?;
+    Ok(Json(shown))
+}
+
+fn show_monthly(budget: &Budget) -> body::MonthlyBudget {
+    body::MonthlyBudget {
         monthly_budget_cents: Some(Cents(budget.limit)),
         auto_shutoff: budget.auto_shutoff,
-    }))
+    }
 }
 
 fn changed(
@@ -126,6 +149,14 @@ fn changed(
     })
 }
 
+/// Shows what has been spent of each budget
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/costs",
+    tag = "Costs",
+    operation_id = "showCosts",
+    responses((status = 200, body = body::Costs))
+)]
 async fn costs(State(state): State<AppState>, access: Access) -> Result<Json<body::Costs>, ApiError> {
     access.require(Permission::Read)?;
     let budgets = budget::list(&state.db, access.workspace_id()).await?;
@@ -146,10 +177,21 @@ async fn costs(State(state): State<AppState>, access: Access) -> Result<Json<bod
     Ok(Json(summarise(statuses)))
 }
 
-/// The same for the token's workspace.
-async fn own_costs(State(state): State<AppState>, caller: Caller) -> Result<Json<body::Costs>, ApiError> {
+/// Shows the same for the token's workspace
+#[utoipa::path(
+    get,
+    path = "/api/costs",
+    tag = "Costs",
+    operation_id = "showOwnCosts",
+    responses((status = 200, body = body::Costs), (status = 404))
+)]
+async fn own_costs(
+    State(state): State<AppState>,
+    caller: Caller,
+    origin: Origin,
+) -> Result<Json<body::Costs>, ApiError> {
     let workspace_id = caller.0.workspace_id().ok_or(ApiError::NotFound("workspace"))?;
-    let access = Access::to(&state, caller, workspace_id).await?;
+    let access = Access::to(&state, caller, origin, workspace_id).await?;
     costs(State(state), access).await
 }
 

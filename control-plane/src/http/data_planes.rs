@@ -8,22 +8,28 @@ use super::text;
 use crate::data_plane_token;
 use crate::db::data_plane_token::{self as tokens, Token};
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{delete, get};
-use axum::{Json, Router};
 use rateguard_api::data_plane as body;
 use rateguard_api::list::List;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route(
-            "/api/workspaces/{workspace_id}/data-planes",
-            get(list).post(create),
-        )
-        .route("/api/workspaces/{workspace_id}/data-planes/{id}", delete(revoke))
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(revoke))
 }
 
+/// Lists the tokens of data planes
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/data-planes",
+    tag = "Data planes",
+    operation_id = "listDataPlaneTokens",
+    responses((status = 200, body = List<body::DataPlaneToken>))
+)]
 async fn list(
     State(state): State<AppState>,
     access: Access,
@@ -33,6 +39,15 @@ async fn list(
     Ok(Json(List::whole(found.into_iter().map(show).collect())))
 }
 
+/// Makes a token; the answer is the only one that holds it
+#[utoipa::path(
+    post,
+    path = "/api/workspaces/{workspace_id}/data-planes",
+    tag = "Data planes",
+    operation_id = "createDataPlaneToken",
+    request_body = body::CreateDataPlaneToken,
+    responses((status = 201, body = body::DataPlaneTokenWithSecret))
+)]
 async fn create(
     State(state): State<AppState>,
     access: Access,
@@ -66,7 +81,16 @@ async fn create(
     ))
 }
 
+/// Revokes a token
+///
 /// Final: the token is refused from now on.
+#[utoipa::path(
+    delete,
+    path = "/api/workspaces/{workspace_id}/data-planes/{id}",
+    tag = "Data planes",
+    operation_id = "revokeDataPlaneToken",
+    responses((status = 204))
+)]
 async fn revoke(
     State(state): State<AppState>,
     access: Access,

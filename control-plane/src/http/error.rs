@@ -28,6 +28,9 @@ pub enum ApiError {
     /// 409: another one has this value, or the thing's state forbids it.
     #[error("{message}")]
     Conflict { field: &'static str, message: String },
+    /// 412: `If-Match` names another version.
+    #[error("it was changed since; read it again")]
+    PreconditionFailed,
     /// 413.
     #[error("the body is larger than 1 MiB")]
     TooLarge,
@@ -88,6 +91,11 @@ impl ApiError {
                 "Method not allowed",
             ),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict", "In conflict with what is there"),
+            Self::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "Changed by somebody else",
+            ),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",

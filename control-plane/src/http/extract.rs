@@ -1,7 +1,10 @@
 //! What handlers ask for: a JSON body, the caller, the caller's place in a workspace.
 
+use super::client::Client;
 use super::error::ApiError;
+use super::layers::RequestId;
 use super::permission::{self, Permission};
+use crate::audit::{Actor, Origin};
 use crate::auth::identity::{Credential, Identity};
 use crate::auth::{access_token, opaque};
 use crate::db;
@@ -13,6 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rateguard_api::problem::FieldError;
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 use uuid::Uuid;
 
 /// A JSON body. What is not JSON is 400; JSON of the wrong shape is 422 and names the field.
@@ -22,12 +26,16 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::MediaType);
-        }
-        let bytes = read(request, state).await?;
-        parse(&bytes).map(Self)
+        parse(&read_json(request, state).await?).map(Self)
     }
+}
+
+/// The text of a JSON body.
+pub(super) async fn read_json(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
+    if !is_json(request.headers()) {
+        return Err(ApiError::MediaType);
+    }
+    read(request, state).await
 }
 
 /// A JSON body that may be left out.
@@ -68,7 +76,7 @@ async fn read(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
     })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     // serde reads an array as a struct's fields in order; nobody means that.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::invalid("body", "must be a JSON object"));
@@ -199,15 +207,37 @@ pub(super) struct Access {
     pub caller: Identity,
     /// With the role that the caller may use here.
     pub membership: Membership,
+    pub origin: Origin,
+}
+
+impl FromRequestParts<AppState> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        Ok(Self {
+            client: Client::from_request_parts(parts, state).await?,
+            request_id: parts.extensions.get::<RequestId>().map(|id| id.0),
+        })
+    }
 }
 
 impl Access {
     /// The caller in this workspace: 404 unless a member.
-    pub(super) async fn to(state: &AppState, caller: Caller, workspace_id: Uuid) -> Result<Self, ApiError> {
-        Self::of(state, caller.0, workspace_id).await
+    pub(super) async fn to(
+        state: &AppState,
+        caller: Caller,
+        origin: Origin,
+        workspace_id: Uuid,
+    ) -> Result<Self, ApiError> {
+        Self::of(state, caller.0, origin, workspace_id).await
     }
 
-    async fn of(state: &AppState, caller: Identity, workspace_id: Uuid) -> Result<Self, ApiError> {
+    async fn of(
+        state: &AppState,
+        caller: Identity,
+        origin: Origin,
+        workspace_id: Uuid,
+    ) -> Result<Self, ApiError> {
         let session_id = match caller.credential {
             Credential::Session { id, .. } => Some(id),
             Credential::AccessToken { .. } => None,
@@ -222,7 +252,11 @@ impl Access {
             return Err(ApiError::NotFound("workspace"));
         };
         membership.role = caller.bounded(membership.role);
-        Ok(Self { caller, membership })
+        Ok(Self {
+            caller,
+            membership,
+            origin,
+        })
     }
 
     pub(super) fn workspace_id(&self) -> Uuid {
@@ -231,6 +265,11 @@ impl Access {
 
     pub(super) fn user_id(&self) -> Uuid {
         self.caller.user_id
+    }
+
+    /// Whom the audit log names.
+    pub(super) fn actor(&self) -> Actor {
+        Actor::of(self.caller, self.origin.clone())
     }
 
     /// 403 unless the caller's role may do this.
@@ -258,8 +297,9 @@ impl FromRequestParts<AppState> for Access {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let caller = identify(&parts.headers, state).await?;
+        let Ok(origin) = Origin::from_request_parts(parts, state).await;
         match path_id(parts, state, "workspace_id", "workspace").await {
-            Ok(workspace_id) => Self::of(state, caller, workspace_id).await,
+            Ok(workspace_id) => Self::of(state, caller, origin, workspace_id).await,
             Err(error) => {
                 require_active(state, caller).await?;
                 Err(error)

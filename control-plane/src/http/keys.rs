@@ -2,37 +2,41 @@
 
 use super::apis::parse_ids;
 use super::error::{ApiError, Faults};
+use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, ItemId, OptionalBody};
+use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
+use super::page::{self, Paged, Paging};
 use super::permission::Permission;
 use super::text;
+use crate::audit::{Entry, Write};
 use crate::db::api_key::{self, Key};
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::db::{DbError, api};
 use crate::entropy;
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use chrono::{DateTime, SubsecRound, Utc};
 use rateguard_api::key as body;
 use rateguard_api::list::List;
-use rateguard_api::name::{Environment, KeyStatus};
+use rateguard_api::name::{AuditAction, Environment, KeyStatus};
 use rateguard_model::api_key::{self as key_format, ApiKey};
 use rateguard_model::digest::Digest;
+use serde::Deserialize;
 use sqlx::{Postgres, Transaction};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/api/workspaces/{workspace_id}/keys", get(list).post(create))
-        .route(
-            "/api/workspaces/{workspace_id}/keys/{id}",
-            get(show_one).patch(update).delete(delete),
-        )
-        .route("/api/workspaces/{workspace_id}/keys/{id}/revoke", post(revoke))
-        .route("/api/workspaces/{workspace_id}/keys/{id}/rotate", post(rotate))
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show_one, update, delete))
+        .routes(routes!(revoke))
+        .routes(routes!(rotate))
 }
 
 const LIST_MAX: usize = 100;
@@ -43,31 +47,93 @@ const TAG_VALUE_BYTES_MAX: usize = 256;
 /// 30 days.
 const OVERLAP_S_MAX: u32 = 30 * 24 * 3600;
 
-async fn list(State(state): State<AppState>, access: Access) -> Result<Json<List<body::Key>>, ApiError> {
-    access.require(Permission::Read)?;
-    let keys = api_key::list(&state.db, access.workspace_id()).await?;
-    let now = state.now();
-    Ok(Json(List::whole(keys.iter().map(|key| show(key, now)).collect())))
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct KeyFilter {
+    /// In the name, whatever the case.
+    name: Option<String>,
+    /// The first characters, as the list shows them.
+    prefix: Option<String>,
+    status: Option<KeyStatus>,
+    environment: Option<Environment>,
+    /// The keys that may use this API: those that name it, and those that name none.
+    api_id: Option<String>,
 }
 
+/// Lists the keys, oldest first
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/keys",
+    tag = "Keys",
+    operation_id = "listKeys",
+    params(Paging, KeyFilter),
+    responses((status = 200, body = List<body::Key>))
+)]
+async fn list(
+    State(state): State<AppState>,
+    access: Access,
+    Paged { page, filter }: Paged<KeyFilter>,
+) -> Result<Json<List<body::Key>>, ApiError> {
+    access.require(Permission::Read)?;
+    let now = state.now();
+    let filter = api_key::Filter {
+        name: page::text("name", filter.name)?,
+        prefix: page::text("prefix", filter.prefix)?,
+        status: filter.status,
+        environment: filter.environment,
+        api_id: page::id("apiId", filter.api_id.as_deref())?,
+    };
+    let keys = api_key::list(&state.db, access.workspace_id(), &filter, now, &page).await?;
+    let position = |key: &Key| (key.created_at, key.id);
+    Ok(Json(page::list(&keys, &page, position, |key| show(key, now))))
+}
+
+/// Shows a key
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/keys/{id}",
+    tag = "Keys",
+    operation_id = "showKey",
+    responses((status = 200, body = body::Key))
+)]
 async fn show_one(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
-) -> Result<Json<body::Key>, ApiError> {
+) -> Result<Tagged<body::Key>, ApiError> {
     access.require(Permission::Read)?;
     let key = api_key::by_id(&state.db, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("key"))?;
-    Ok(Json(show(&key, state.now())))
+    Ok(Tagged(show(&key, state.now())))
 }
 
+/// Makes a key; the answer is the only one that holds the key itself
+#[utoipa::path(
+    post,
+    path = "/api/workspaces/{workspace_id}/keys",
+    tag = "Keys",
+    operation_id = "createKey",
+    params(IdempotencyKey),
+    request_body = body::CreateKey,
+    responses((status = 201, body = body::KeyWithSecret))
+)]
 async fn create(
     State(state): State<AppState>,
     access: Access,
-    Body(body): Body<body::CreateKey>,
-) -> Result<(StatusCode, Json<body::KeyWithSecret>), ApiError> {
+    Creating { body, once }: Creating<body::CreateKey>,
+) -> Result<Created, ApiError> {
     access.require(Permission::WriteKeys)?;
+    let creation = Creation {
+        state: &state,
+        user_id: access.user_id(),
+        workspace_id: access.workspace_id(),
+        once,
+    };
+    if let Some(earlier) = creation.replayed().await? {
+        return Ok(earlier);
+    }
     let now = state.now();
     let environment = body.environment.unwrap_or(Environment::Live);
     let secret = NewSecret::generate(&state, environment);
@@ -97,73 +163,120 @@ async fn create(
         tags: Some(body.tags),
     };
     apply(&mut key, change, now)?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     refuse_foreign_apis(&mut tx, &key).await?;
     api_key::insert(&mut tx, &key, feed_version).await?;
     api_key::insert_secret(&mut tx, key.id, secret.digest, now).await?;
-    tx.commit().await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(body::KeyWithSecret {
-            record: show(&key, now),
-            key: secret.text,
-        }),
-    ))
+    let record = show(&key, now);
+    let entry = entry(AuditAction::KeyCreate, &key).after(&record);
+    let answer = body::KeyWithSecret {
+        record,
+        key: secret.text,
+    };
+    creation.commit(tx, entry, &answer).await
 }
 
+fn entry(action: AuditAction, key: &Key) -> Entry {
+    Entry::new(action, key.workspace_id, key.id, &key.name)
+}
+
+/// Changes a key, suspends it or takes that back
+#[utoipa::path(
+    patch,
+    path = "/api/workspaces/{workspace_id}/keys/{id}",
+    tag = "Keys",
+    operation_id = "updateKey",
+    params(IfMatchParam),
+    request_body = body::UpdateKey,
+    responses((status = 200, body = body::Key))
+)]
 async fn update(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
+    if_match: IfMatch,
     Body(body): Body<body::UpdateKey>,
-) -> Result<Json<body::Key>, ApiError> {
+) -> Result<Tagged<body::Key>, ApiError> {
     access.require(Permission::WriteKeys)?;
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let (mut key, feed_version) = locked(&mut tx, &access, id).await?;
+    let before = show(&key, now);
+    if_match.check(&before)?;
     refuse_revoked(&key)?;
     apply(&mut key, body, now)?;
     refuse_foreign_apis(&mut tx, &key).await?;
     key.updated_at = now;
     api_key::update(&mut tx, &key, feed_version).await?;
-    tx.commit().await?;
-    Ok(Json(show(&key, now)))
+    let shown = show(&key, now);
+    let entry = entry(AuditAction::KeyUpdate, &key).before(&before);
+    tx.commit(entry.after(&shown)).await?;
+    Ok(Tagged(shown))
 }
 
+/// Revokes a key
+///
 /// Final. Revoking twice is revoking once.
+#[utoipa::path(
+    post,
+    path = "/api/workspaces/{workspace_id}/keys/{id}/revoke",
+    tag = "Keys",
+    operation_id = "revokeKey",
+    params(IfMatchParam),
+    responses((status = 200, body = body::Key))
+)]
 async fn revoke(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
-) -> Result<Json<body::Key>, ApiError> {
+    if_match: IfMatch,
+) -> Result<Tagged<body::Key>, ApiError> {
     access.require(Permission::WriteKeys)?;
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let (mut key, feed_version) = locked(&mut tx, &access, id).await?;
+    let before = show(&key, now);
+    if_match.check(&before)?;
     if key.revoked_at.is_none() {
         key.revoked_at = Some(now);
         key.updated_at = now;
         api_key::update(&mut tx, &key, feed_version).await?;
-        tx.commit().await?;
+        let entry = entry(AuditAction::KeyRevoke, &key).before(&before);
+        tx.commit(entry.after(&show(&key, now))).await?;
     }
-    Ok(Json(show(&key, now)))
+    Ok(Tagged(show(&key, now)))
 }
 
-/// A new secret under the same id; the old one stays valid for the overlap that was asked for.
+/// Gives a key a new secret
+///
+/// The id stays; the old secret stays valid for the overlap that was asked for. The answer is the only one that holds
+/// the key itself.
+#[utoipa::path(
+    post,
+    path = "/api/workspaces/{workspace_id}/keys/{id}/rotate",
+    tag = "Keys",
+    operation_id = "rotateKey",
+    params(IfMatchParam),
+    request_body = Option<body::RotateKey>,
+    responses((status = 200, body = body::KeyWithSecret))
+)]
 async fn rotate(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
+    if_match: IfMatch,
     OptionalBody(body): OptionalBody<body::RotateKey>,
-) -> Result<Json<body::KeyWithSecret>, ApiError> {
+) -> Result<Tagged<body::KeyWithSecret>, ApiError> {
     access.require(Permission::WriteKeys)?;
     if body.overlap_seconds > OVERLAP_S_MAX {
         return Err(ApiError::invalid("overlapSeconds", "must be 0 to 2592000"));
     }
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let (mut key, feed_version) = locked(&mut tx, &access, id).await?;
+    let before = show(&key, now);
+    if_match.check(&before)?;
     refuse_revoked(&key)?;
     let secret = NewSecret::generate(&state, key.environment);
     let not_after = now + Duration::from_secs(body.overlap_seconds.into());
@@ -172,26 +285,38 @@ async fn rotate(
     key.prefix = secret.prefix;
     key.updated_at = now;
     api_key::update(&mut tx, &key, feed_version).await?;
-    tx.commit().await?;
-    Ok(Json(body::KeyWithSecret {
-        record: show(&key, now),
+    let record = show(&key, now);
+    let entry = entry(AuditAction::KeyRotate, &key).before(&before);
+    tx.commit(entry.after(&record)).await?;
+    Ok(Tagged(body::KeyWithSecret {
+        record,
         key: secret.text,
     }))
 }
 
+/// Deletes a key: revoked, and shown no more
+#[utoipa::path(
+    delete,
+    path = "/api/workspaces/{workspace_id}/keys/{id}",
+    tag = "Keys",
+    operation_id = "deleteKey",
+    params(IfMatchParam),
+    responses((status = 204))
+)]
 async fn delete(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
+    if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteKeys)?;
     let workspace_id = access.workspace_id();
     let now = state.now();
-    let mut tx = state.db.begin().await?;
-    let version = feed::next_version(&mut tx).await?;
-    if !api_key::delete(&mut tx, workspace_id, id, now, version).await? {
-        return Err(ApiError::NotFound("key"));
-    }
+    let mut tx = Write::begin(&state, access.actor()).await?;
+    let (key, version) = locked(&mut tx, &access, id).await?;
+    let before = show(&key, now);
+    if_match.check(&before)?;
+    api_key::delete(&mut tx, workspace_id, id, now, version).await?;
     let removal = Removal {
         version,
         resource_type: ResourceType::Key,
@@ -200,7 +325,8 @@ async fn delete(
         removed_at: now,
     };
     feed::insert_removal(&mut tx, removal).await?;
-    tx.commit().await?;
+    tx.commit(entry(AuditAction::KeyDelete, &key).before(&before))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,17 +10,25 @@ use axum::response::{IntoResponse, Response};
 use std::any::Any;
 use std::time::{Duration, Instant};
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 /// Largest REST body.
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// After this a REST request is given up.
 pub(super) const REST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The id of a request, for whoever handles it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestId(pub Uuid);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives every request an id of ours, logs its end and counts it. The query and the headers are not logged.
 pub(super) async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let id = entropy::uuid_v7(state.clock.now_ms(), state.entropy.as_ref()).to_string();
+    let mut request = request;
+    let id = entropy::uuid_v7(state.clock.now_ms(), state.entropy.as_ref());
+    request.extensions_mut().insert(RequestId(id));
+    let id = id.to_string();
     let method = request.method().clone();
     let route = request
         .extensions()

@@ -1,14 +1,19 @@
 //! The listener's routes: REST, the configuration feed, Envoy's clusters, probes.
 
 mod apis;
+mod audit;
 mod auth;
 mod budget;
 pub mod client;
 mod data_planes;
 pub mod error;
+mod etag;
 mod extract;
+mod idempotency;
 mod keys;
 mod layers;
+mod openapi;
+mod page;
 pub mod permission;
 mod probes;
 mod rules;
@@ -24,7 +29,9 @@ use axum::http::Uri;
 use axum::middleware;
 use error::ApiError;
 use extract::Caller;
+use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
 
 /// Everything that the program serves.
 pub fn router(state: AppState) -> Router {
@@ -42,7 +49,7 @@ pub fn router(state: AppState) -> Router {
 
 /// The API that people and programs use; data planes have routes of their own, which may hang.
 fn rest(state: AppState) -> Router<AppState> {
-    Router::new()
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::routes(state))
         .merge(workspaces::routes())
         .merge(apis::routes())
@@ -50,9 +57,18 @@ fn rest(state: AppState) -> Router<AppState> {
         .merge(rules::routes())
         .merge(budget::routes())
         .merge(data_planes::routes())
+        .merge(audit::routes())
+        .split_for_parts();
+    let document = Arc::new(openapi::Document::complete(&document));
+    routes
+        .layer(middleware::from_fn_with_state(
+            document.clone(),
+            openapi::refuse_unknown_query,
+        ))
         .layer(DefaultBodyLimit::max(layers::BODY_BYTES_MAX))
         .layer(middleware::from_fn(layers::time_out))
         .layer(middleware::from_fn(layers::no_store))
+        .merge(openapi::routes(document))
 }
 
 /// Under `/api` an unknown route is 401 without a session, as a known one is.

@@ -15,6 +15,7 @@ pub enum Permission {
     WriteBudget,
     ReadDataPlanes,
     WriteDataPlanes,
+    ReadAudit,
 }
 
 const EVERYBODY: &[Role] = &[Role::Owner, Role::Admin, Role::Member, Role::Viewer];
@@ -28,7 +29,8 @@ const fn roles(permission: Permission) -> &'static [Role] {
         Permission::WriteWorkspace
         | Permission::WriteBudget
         | Permission::ReadDataPlanes
-        | Permission::WriteDataPlanes => ADMINS,
+        | Permission::WriteDataPlanes
+        | Permission::ReadAudit => ADMINS,
     }
 }
 

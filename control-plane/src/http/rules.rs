@@ -3,79 +3,161 @@
 mod check;
 
 use super::error::ApiError;
+use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, ItemId, OptionalBody};
+use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
+use super::page::{self, Paged, Paging};
 use super::permission::Permission;
+use crate::audit::{Entry, Write};
 use crate::db::api;
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::db::rule::{self, Rule};
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use rateguard_api::list::List;
+use rateguard_api::name::{AuditAction, Mode};
 use rateguard_api::rule as body;
 use rateguard_model::quota::is_partition;
+use serde::Deserialize;
 use sqlx::{Postgres, Transaction};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/api/workspaces/{workspace_id}/rules", get(list).post(create))
-        .route(
-            "/api/workspaces/{workspace_id}/rules/{id}",
-            get(show_one).patch(update).delete(delete),
-        )
-        .route("/api/workspaces/{workspace_id}/rules/{id}/reset", post(reset))
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show_one, update, delete))
+        .routes(routes!(reset))
 }
 
-async fn list(State(state): State<AppState>, access: Access) -> Result<Json<List<body::Rule>>, ApiError> {
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RuleFilter {
+    /// In the name, whatever the case.
+    name: Option<String>,
+    /// The rules on this API: those that name it, and those on every API.
+    api_id: Option<String>,
+    enabled: Option<bool>,
+    mode: Option<Mode>,
+}
+
+/// Lists the rules, oldest first
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/rules",
+    tag = "Rules",
+    operation_id = "listRules",
+    params(Paging, RuleFilter),
+    responses((status = 200, body = List<body::Rule>))
+)]
+async fn list(
+    State(state): State<AppState>,
+    access: Access,
+    Paged { page, filter }: Paged<RuleFilter>,
+) -> Result<Json<List<body::Rule>>, ApiError> {
     access.require(Permission::Read)?;
-    let rules = rule::list(&state.db, access.workspace_id()).await?;
-    Ok(Json(List::whole(rules.iter().map(check::show).collect())))
+    let filter = rule::Filter {
+        name: page::text("name", filter.name)?,
+        api_id: page::id("apiId", filter.api_id.as_deref())?,
+        enabled: filter.enabled,
+        mode: filter.mode,
+    };
+    let rules = rule::list(&state.db, access.workspace_id(), &filter, &page).await?;
+    let position = |rule: &Rule| (rule.created_at, rule.id);
+    Ok(Json(page::list(&rules, &page, position, check::show)))
 }
 
+/// Shows a rule
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}/rules/{id}",
+    tag = "Rules",
+    operation_id = "showRule",
+    responses((status = 200, body = body::Rule))
+)]
 async fn show_one(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
-) -> Result<Json<body::Rule>, ApiError> {
+) -> Result<Tagged<body::Rule>, ApiError> {
     access.require(Permission::Read)?;
     let rule = rule::by_id(&state.db, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("rule"))?;
-    Ok(Json(check::show(&rule)))
+    Ok(Tagged(check::show(&rule)))
 }
 
+/// Makes a rule
+#[utoipa::path(
+    post,
+    path = "/api/workspaces/{workspace_id}/rules",
+    tag = "Rules",
+    operation_id = "createRule",
+    params(IdempotencyKey),
+    request_body = body::CreateRule,
+    responses((status = 201, body = body::Rule))
+)]
 async fn create(
     State(state): State<AppState>,
     access: Access,
-    Body(body): Body<body::CreateRule>,
-) -> Result<(StatusCode, Json<body::Rule>), ApiError> {
+    Creating { body, once }: Creating<body::CreateRule>,
+) -> Result<Created, ApiError> {
     access.require(Permission::WriteRules)?;
+    let creation = Creation {
+        state: &state,
+        user_id: access.user_id(),
+        workspace_id: access.workspace_id(),
+        once,
+    };
+    if let Some(earlier) = creation.replayed().await? {
+        return Ok(earlier);
+    }
     let now = state.now();
     let values = check::check(&body, access.membership.workspace.failure_mode)?;
     let rule = values.into_rule(state.new_id(), access.workspace_id(), 1, now, now);
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     refuse_foreign_api(&mut tx, &rule).await?;
     rule::insert(&mut tx, &rule, feed_version).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(check::show(&rule))))
+    let shown = check::show(&rule);
+    let entry = entry(AuditAction::RuleCreate, &rule).after(&shown);
+    creation.commit(tx, entry, &shown).await
 }
 
+fn entry(action: AuditAction, rule: &Rule) -> Entry {
+    Entry::new(action, rule.workspace_id, rule.id, &rule.name)
+}
+
+/// Changes a rule, which starts its buckets anew
+#[utoipa::path(
+    patch,
+    path = "/api/workspaces/{workspace_id}/rules/{id}",
+    tag = "Rules",
+    operation_id = "updateRule",
+    params(IfMatchParam),
+    request_body = body::UpdateRule,
+    responses((status = 200, body = body::Rule))
+)]
 async fn update(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
+    if_match: IfMatch,
     Body(body): Body<body::UpdateRule>,
-) -> Result<Json<body::Rule>, ApiError> {
+) -> Result<Tagged<body::Rule>, ApiError> {
     access.require(Permission::WriteRules)?;
     let workspace_id = access.workspace_id();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let old = rule::for_update(&mut tx, workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound("rule"))?;
+    let before = check::show(&old);
+    if_match.check(&before)?;
     let values = check::check(
         &check::changed(&old, body),
         access.membership.workspace.failure_mode,
@@ -92,25 +174,40 @@ async fn update(
     if old.enabled && !rule.enabled {
         feed::insert_removal(&mut tx, removal(&rule, feed_version, &state)).await?;
     }
-    tx.commit().await?;
-    Ok(Json(check::show(&rule)))
+    let shown = check::show(&rule);
+    let entry = entry(AuditAction::RuleUpdate, &rule).before(&before);
+    tx.commit(entry.after(&shown)).await?;
+    Ok(Tagged(shown))
 }
 
+/// Deletes a rule
+#[utoipa::path(
+    delete,
+    path = "/api/workspaces/{workspace_id}/rules/{id}",
+    tag = "Rules",
+    operation_id = "deleteRule",
+    params(IfMatchParam),
+    responses((status = 204))
+)]
 async fn delete(
     State(state): State<AppState>,
     access: Access,
     ItemId(id): ItemId,
+    if_match: IfMatch,
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteRules)?;
     let workspace_id = access.workspace_id();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let version = feed::next_version(&mut tx).await?;
     let rule = rule::for_update(&mut tx, workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound("rule"))?;
+    let before = check::show(&rule);
+    if_match.check(&before)?;
     rule::delete(&mut tx, workspace_id, id).await?;
     feed::insert_removal(&mut tx, removal(&rule, version, &state)).await?;
-    tx.commit().await?;
+    tx.commit(entry(AuditAction::RuleDelete, &rule).before(&before))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -124,7 +221,15 @@ fn removal(rule: &Rule, version: i64, state: &AppState) -> Removal {
     }
 }
 
-/// Empties the rule's buckets, all of them or one subject's.
+/// Empties a rule's buckets, all of them or one subject's
+#[utoipa::path(
+    post,
+    path = "/api/workspaces/{workspace_id}/rules/{id}/reset",
+    tag = "Rules",
+    operation_id = "resetRule",
+    request_body = Option<body::ResetRule>,
+    responses((status = 200, body = body::RuleReset))
+)]
 async fn reset(
     State(state): State<AppState>,
     access: Access,
@@ -147,7 +252,10 @@ async fn reset(
         .await?
         .ok_or(ApiError::NotFound("rule"))?;
     let subject_given = body.subject.is_some();
+    let tx = Write::begin(&state, access.actor()).await?;
+    let entry = entry(AuditAction::RuleReset, &rule).after(&body);
     let buckets_removed = state.limits.reset(workspace_id, rule.id, body.subject).await?;
+    tx.commit(entry).await?;
     tracing::info!(
         workspace.id = %workspace_id,
         rule.id = %rule.id,

@@ -5,23 +5,32 @@ use super::extract::{ItemId, SignedIn};
 use super::text;
 use crate::db::session::{self, Session};
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{delete, get};
-use axum::{Json, Router};
 use rateguard_api::auth as body;
 use rateguard_api::list::List;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 /// Sessions listed: the ones used last.
 const LIST_MAX: i64 = 200;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/api/auth/sessions", get(list).delete(revoke_others))
-        .route("/api/auth/sessions/{id}", delete(revoke))
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, revoke_others))
+        .routes(routes!(revoke))
 }
 
+/// Lists where you are signed in
+#[utoipa::path(
+    get,
+    path = "/api/auth/sessions",
+    tag = "Sign-in",
+    operation_id = "listSessions",
+    responses((status = 200, body = List<body::Session>), (status = 403))
+)]
 async fn list(
     State(state): State<AppState>,
     signed_in: SignedIn,
@@ -33,7 +42,14 @@ async fn list(
     Ok(Json(List::whole(shown.collect())))
 }
 
-/// Ends one, the caller's own too.
+/// Ends a session, your own too
+#[utoipa::path(
+    delete,
+    path = "/api/auth/sessions/{id}",
+    tag = "Sign-in",
+    operation_id = "revokeSession",
+    responses((status = 204))
+)]
 async fn revoke(
     State(state): State<AppState>,
     signed_in: SignedIn,
@@ -47,7 +63,14 @@ async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ends all but the caller's own.
+/// Ends all sessions but your own
+#[utoipa::path(
+    delete,
+    path = "/api/auth/sessions",
+    tag = "Sign-in",
+    operation_id = "revokeOtherSessions",
+    responses((status = 204), (status = 403))
+)]
 async fn revoke_others(State(state): State<AppState>, signed_in: SignedIn) -> Result<StatusCode, ApiError> {
     let mut tx = state.db.begin().await?;
     session::revoke_others(

@@ -1,26 +1,30 @@
 //! `/api/workspaces`.
 
 use super::error::{ApiError, Faults};
+use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, Caller, SignedIn};
+use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::permission::Permission;
 use super::text;
+use crate::audit::{Actor, Entry, Origin, Write};
 use crate::auth::account;
 use crate::auth::identity::Identity;
 use crate::db::feed;
 use crate::db::workspace::{self, Membership, Workspace};
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
 use rateguard_api::list::List;
-use rateguard_api::name::{FailureMode, Role};
+use rateguard_api::name::{AuditAction, FailureMode, Role};
 use rateguard_api::workspace as body;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/api/workspaces", get(list).post(create))
-        .route("/api/workspaces/{workspace_id}", get(show_one).patch(update))
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show_one, update))
 }
 
 /// A workspace as its member sees it.
@@ -51,6 +55,14 @@ pub(super) fn show(membership: &Membership) -> body::Workspace {
     }
 }
 
+/// Lists the workspaces that you are in
+#[utoipa::path(
+    get,
+    path = "/api/workspaces",
+    tag = "Workspaces",
+    operation_id = "listWorkspaces",
+    responses((status = 200, body = List<body::Workspace>))
+)]
 async fn list(
     State(state): State<AppState>,
     Caller(identity): Caller,
@@ -69,11 +81,31 @@ pub(super) async fn reached(state: &AppState, identity: Identity) -> Result<Vec<
     Ok(memberships)
 }
 
+/// Makes a workspace that you own
+#[utoipa::path(
+    post,
+    path = "/api/workspaces",
+    tag = "Workspaces",
+    operation_id = "createWorkspace",
+    params(IdempotencyKey),
+    request_body = body::CreateWorkspace,
+    responses((status = 201, body = body::Workspace), (status = 403))
+)]
 async fn create(
     State(state): State<AppState>,
     signed_in: SignedIn,
-    Body(body): Body<body::CreateWorkspace>,
-) -> Result<(StatusCode, Json<body::Workspace>), ApiError> {
+    origin: Origin,
+    Creating { body, once }: Creating<body::CreateWorkspace>,
+) -> Result<Created, ApiError> {
+    let creation = Creation {
+        state: &state,
+        user_id: signed_in.user_id,
+        workspace_id: Uuid::nil(),
+        once,
+    };
+    if let Some(earlier) = creation.replayed().await? {
+        return Ok(earlier);
+    }
     let mut faults = Faults::default();
     let name = text::name(&mut faults, "name", &body.name);
     let slug = match &body.slug {
@@ -88,34 +120,62 @@ async fn create(
     };
     apply_settings(&mut faults, &mut new, body.settings);
     let new = faults.finish(new)?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(
+        &state,
+        Actor::session(signed_in.user_id, signed_in.session_id, origin),
+    )
+    .await?;
     let workspace =
         account::insert_workspace(&state, &mut tx, new, signed_in.user_id, body.slug.is_none()).await?;
-    tx.commit().await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(show(&Membership {
-            workspace,
-            role: Role::Owner,
-        })),
-    ))
+    let entry = Entry::new(
+        AuditAction::WorkspaceCreate,
+        workspace.id,
+        workspace.id,
+        &workspace.name,
+    );
+    let shown = show(&Membership {
+        workspace,
+        role: Role::Owner,
+    });
+    creation.commit(tx, entry.after(&shown), &shown).await
 }
 
-async fn show_one(access: Access) -> Json<body::Workspace> {
-    Json(show(&access.membership))
+/// Shows a workspace
+#[utoipa::path(
+    get,
+    path = "/api/workspaces/{workspace_id}",
+    tag = "Workspaces",
+    operation_id = "showWorkspace",
+    responses((status = 200, body = body::Workspace))
+)]
+async fn show_one(access: Access) -> Tagged<body::Workspace> {
+    Tagged(show(&access.membership))
 }
 
+/// Changes a workspace
+#[utoipa::path(
+    patch,
+    path = "/api/workspaces/{workspace_id}",
+    tag = "Workspaces",
+    operation_id = "updateWorkspace",
+    params(IfMatchParam),
+    request_body = body::UpdateWorkspace,
+    responses((status = 200, body = body::Workspace))
+)]
 async fn update(
     State(state): State<AppState>,
     access: Access,
+    if_match: IfMatch,
     Body(body): Body<body::UpdateWorkspace>,
-) -> Result<Json<body::Workspace>, ApiError> {
+) -> Result<Tagged<body::Workspace>, ApiError> {
     access.require(Permission::WriteWorkspace)?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let mut membership = workspace::for_update(&mut tx, access.workspace_id(), access.user_id())
         .await?
         .ok_or(ApiError::NotFound("workspace"))?;
+    let before = show(&membership);
+    if_match.check(&before)?;
     let mut faults = Faults::default();
     let changed = &mut membership.workspace;
     if let Some(name) = &body.name {
@@ -136,8 +196,11 @@ async fn update(
                 error.into()
             }
         })?;
-    tx.commit().await?;
-    Ok(Json(show(&membership)))
+    let shown = show(&membership);
+    let id = access.workspace_id();
+    let entry = Entry::new(AuditAction::WorkspaceUpdate, id, id, &shown.name);
+    tx.commit(entry.before(&before).after(&shown)).await?;
+    Ok(Tagged(shown))
 }
 
 fn apply_settings(faults: &mut Faults, workspace: &mut Workspace, change: Option<body::SettingsChange>) {

@@ -8,6 +8,7 @@ mod auth;
 mod costs;
 mod edge;
 mod keys;
+mod openapi;
 mod program;
 mod rules;
 mod tenancy;

@@ -14,7 +14,17 @@ use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use rateguard_api::auth as body;
 
+/// Changes your password
+///
 /// Needs the password in force; ends the user's other sessions and unused reset links.
+#[utoipa::path(
+    post,
+    path = "/api/auth/password",
+    tag = "Sign-in",
+    operation_id = "changePassword",
+    request_body = body::ChangePassword,
+    responses((status = 204), (status = 403), (status = 429))
+)]
 pub(super) async fn change(
     State(state): State<AppState>,
     signed_in: SignedIn,
@@ -61,7 +71,18 @@ pub(super) async fn change(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Sets a new password with a one-time link
+///
 /// Needs the token of a link; ends every session of the user.
+#[utoipa::path(
+    post,
+    path = "/api/auth/password/reset",
+    tag = "Sign-in",
+    operation_id = "resetPassword",
+    request_body = body::ResetPassword,
+    security(()),
+    responses((status = 204), (status = 403), (status = 429))
+)]
 pub(super) async fn reset(
     State(state): State<AppState>,
     client: Client,
