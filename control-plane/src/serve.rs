@@ -4,6 +4,7 @@ use crate::auth::{reset, upkeep};
 use crate::clock::SystemClock;
 use crate::config::{Config, DatabaseConfig, process_env};
 use crate::entropy::SystemEntropy;
+use crate::secrets::{Keyring, rotation};
 use crate::seed::{self, SeedArgs};
 use crate::state::{AppState, Sources};
 use crate::{data_plane_token, feed, http, telemetry};
@@ -38,6 +39,8 @@ pub enum Command {
         #[arg(long)]
         email: String,
     },
+    /// Encrypt every stored credential anew with ENCRYPTION_KEY, while the program serves
+    RotateMasterKey,
     /// Manage tokens of data planes
     DataPlaneToken {
         #[command(subcommand)]
@@ -79,6 +82,14 @@ pub async fn execute(command: Command) -> anyhow::Result<()> {
             let token = made.with_context(|| format!("no account has the address {email}"))?;
             println!("{}", reset::link(&config.console_public_url, &token));
             Ok(())
+        }
+        Command::RotateMasterKey => {
+            let config = Config::from_env(&process_env)?;
+            let db = connect(config.database_url.expose()).await?;
+            let keyring = Keyring::of(&config.encryption_keys);
+            let outcome = rotation::rotate(&db, &keyring, &SystemEntropy).await?;
+            println!("{outcome}");
+            outcome.into_result().map_err(anyhow::Error::from)
         }
         Command::DataPlaneToken {
             command:

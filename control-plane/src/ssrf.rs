@@ -1,14 +1,16 @@
 //! Which upstream addresses may be reached: nothing private unless the operator allows it (`UPSTREAM_ALLOW`).
 //!
 //! A base URL is checked when it is written: its spelling ([`BaseUrl`]), then every address that its host resolves
-//! to ([`address`]). What this does not do: watch the addresses that Envoy resolves later.
+//! to ([`address`]). The addresses that Envoy resolves later are checked by Envoy, with what [`connect`] gives it.
 
 pub mod address;
 mod allow;
 mod base_url;
+mod connect;
 
 pub use allow::InvalidPolicy;
 pub use base_url::{BaseUrl, Host, InvalidBaseUrl, Scheme};
+pub use connect::Guard;
 
 use address::Class;
 use allow::Allowance;

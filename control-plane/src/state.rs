@@ -47,7 +47,7 @@ impl AppState {
         } = sources;
         Self {
             db,
-            keyring: Arc::new(Keyring::new(config.encryption_key)),
+            keyring: Arc::new(Keyring::of(&config.encryption_keys)),
             ssrf: Arc::new(config.upstream_allow.clone()),
             feed: feed::Hub::default(),
             limits: LimitsClient::new(&config.limits),

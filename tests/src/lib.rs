@@ -4,6 +4,7 @@
 //! programs.
 
 pub mod cpu;
+pub mod dns;
 pub mod fault_server;
 pub mod load;
 pub mod proxy;

@@ -2,12 +2,15 @@
 //!
 //! Every error names the variable, what is wrong with it, and the fix. All that is wrong is reported at once.
 
+mod encryption;
 mod people;
 mod secret;
 
 use crate::ssrf;
+use crate::xds::cluster::Settings as Upstream;
 use std::net::SocketAddr;
 
+pub use encryption::EncryptionKeys;
 pub use people::Smtp;
 pub use secret::{EXAMPLE_ENCRYPTION_KEY, EXAMPLE_JWT_SECRET, Secret};
 
@@ -60,11 +63,13 @@ pub struct Config {
     pub jwt_secret: Secret,
     /// `JWT_SECRET_PREVIOUS`: what it was before. Tokens of it still count, so that changing it ends none. Default: none.
     pub jwt_secret_previous: Option<Secret>,
-    /// `ENCRYPTION_KEY`: base64 of 32 bytes; losing it loses every stored credential.
-    pub encryption_key: [u8; 32],
+    /// `ENCRYPTION_KEY`, `ENCRYPTION_KEY_PREVIOUS`: losing them loses every stored credential.
+    pub encryption_keys: EncryptionKeys,
     pub limits: Limits,
     /// `GATEWAY_PUBLIC_URL`: what applications put in front of `/proxy/…`. Default http://127.0.0.1:3001.
     pub gateway_public_url: String,
+    /// `UPSTREAM_CONNECT_TIMEOUT_MS`, `UPSTREAM_CONNECTIONS_MAX`, `UPSTREAM_PENDING_MAX`, `UPSTREAM_REQUESTS_MAX`.
+    pub upstream: Upstream,
     /// `UPSTREAM_ALLOW`: private addresses that APIs may point at. Default: none.
     pub upstream_allow: ssrf::Policy,
     pub registration: Registration,
@@ -124,9 +129,10 @@ impl Config {
             listen_addr: reader.parsed("LISTEN_ADDR", "127.0.0.1:3000", "host:port, e.g. 127.0.0.1:3000"),
             jwt_secret: reader.jwt_secret(environment),
             jwt_secret_previous: reader.jwt_secret_previous(environment),
-            encryption_key: reader.encryption_key(environment),
+            encryption_keys: reader.encryption_keys(environment),
             limits: reader.limits(environment),
             gateway_public_url: reader.http_url("GATEWAY_PUBLIC_URL", "http://127.0.0.1:3001"),
+            upstream: reader.upstream(),
             upstream_allow: reader.upstream_allow(),
             registration: reader.choice(
                 "REGISTRATION",
@@ -153,12 +159,16 @@ impl Config {
             listen_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             jwt_secret: Secret::new(EXAMPLE_JWT_SECRET),
             jwt_secret_previous: None,
-            encryption_key: [7; 32],
+            encryption_keys: EncryptionKeys {
+                current: [7; 32],
+                previous: Vec::new(),
+            },
             limits: Limits {
                 url: None,
                 token: None,
             },
             gateway_public_url: "http://127.0.0.1:3001".to_owned(),
+            upstream: Upstream::default(),
             upstream_allow: ssrf::Policy::default(),
             registration: Registration::Open,
             console_public_url: "http://127.0.0.1:3000".to_owned(),
@@ -290,6 +300,32 @@ impl Reader<'_> {
                 Secret::new("")
             }
         }
+    }
+
+    fn upstream(&mut self) -> Upstream {
+        let default = Upstream::default();
+        Upstream {
+            connect_timeout_ms: self.number(
+                "UPSTREAM_CONNECT_TIMEOUT_MS",
+                default.connect_timeout_ms,
+                100,
+                60_000,
+            ),
+            connections_max: self.number("UPSTREAM_CONNECTIONS_MAX", default.connections_max, 1, 1_000_000),
+            pending_max: self.number("UPSTREAM_PENDING_MAX", default.pending_max, 1, 1_000_000),
+            requests_max: self.number("UPSTREAM_REQUESTS_MAX", default.requests_max, 1, 1_000_000),
+        }
+    }
+
+    fn number(&mut self, variable: &'static str, default: u32, min: u32, max: u32) -> u32 {
+        let Some(text) = self.get(variable) else {
+            return default;
+        };
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        number.unwrap_or_else(|| {
+            self.problem(variable, format!("`{text}` is not a number from {min} to {max}"));
+            default
+        })
     }
 
     fn upstream_allow(&mut self) -> ssrf::Policy {

@@ -1,8 +1,6 @@
 //! The secrets of the configuration, and the example values that production refuses.
 
 use super::{Environment, Reader};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 /// What development falls back to. Anybody can read it: production refuses it.
 pub const EXAMPLE_JWT_SECRET: &str = "example-jwt-secret-for-development-only";
@@ -58,29 +56,28 @@ impl Reader<'_> {
         Some(Secret::new(&secret))
     }
 
-    pub(super) fn encryption_key(&mut self, environment: Environment) -> [u8; 32] {
-        let text = self.secret("ENCRYPTION_KEY", EXAMPLE_ENCRYPTION_KEY, environment);
-        let key = STANDARD
-            .decode(text.trim())
-            .ok()
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        key.unwrap_or_else(|| {
-            self.problem(
-                "ENCRYPTION_KEY",
-                "is not base64 of 32 bytes; make one with `openssl rand -base64 32`",
-            );
-            [0; 32]
-        })
-    }
-
     /// In development a missing secret is the example one; in production it is a problem, like the example itself.
     fn secret(&mut self, variable: &'static str, example: &str, environment: Environment) -> String {
-        match (self.get(variable), environment) {
+        let value = self.get(variable);
+        self.real_secret(variable, value, example, environment)
+    }
+
+    /// The same for a value that was read already.
+    pub(super) fn real_secret(
+        &mut self,
+        variable: &'static str,
+        value: Option<String>,
+        example: &str,
+        environment: Environment,
+    ) -> String {
+        match (value, environment) {
             (None, Environment::Production) => {
                 self.problem(variable, "is missing; make one with `openssl rand -base64 32`");
                 example.to_owned()
             }
-            (Some(value), Environment::Production) if value == example || value.contains("example") => {
+            (Some(value), Environment::Production)
+                if value.trim() == example || value.contains("example") =>
+            {
                 self.problem(
                     variable,
                     "is the example value; make one with `openssl rand -base64 32`",

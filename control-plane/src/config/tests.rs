@@ -33,7 +33,10 @@ fn production_is_the_default_and_accepts_good_secrets() {
     let config = parse(&production(&[])).unwrap();
     assert_eq!(config.environment, Environment::Production);
     assert_eq!(config.listen_addr.to_string(), "127.0.0.1:3000");
-    assert_eq!(&config.encryption_key, b"0123456789abcdef0123456789abcdef");
+    assert_eq!(
+        &config.encryption_keys.current,
+        b"0123456789abcdef0123456789abcdef"
+    );
 }
 
 #[test]
@@ -135,4 +138,47 @@ fn the_example_file_names_every_variable_and_only_example_secrets() {
     let lookup = |name: &str| value(name).filter(|value| !value.is_empty());
     let config = Config::from_env(&lookup).expect("the example file is a working configuration");
     assert_eq!(config.environment, Environment::Development);
+}
+
+#[test]
+fn keys_can_come_from_files_and_older_ones_still_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let current = write("current", &format!("{KEY}\n"));
+    let other = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
+    let previous = write("previous", &format!("{other}\n{KEY}\n"));
+    let base = [
+        ("DATABASE_URL", "postgres://u:p@localhost/db"),
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+    ];
+    let with = |extra: &[(&str, &str)]| parse(&[&base[..], extra].concat());
+    let files = [
+        ("ENCRYPTION_KEY_FILE", current.as_str()),
+        ("ENCRYPTION_KEY_PREVIOUS_FILE", &previous),
+    ];
+    let keys = with(&files).unwrap().encryption_keys;
+    assert_eq!(&keys.current, b"0123456789abcdef0123456789abcdef");
+    assert_eq!(
+        keys.previous,
+        [*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef", keys.current]
+    );
+    assert!(!format!("{keys:?}").contains("48, 49"));
+
+    let refused = |extra: &[(&str, &str)]| with(extra).unwrap_err().0[0].variable;
+    assert_eq!(
+        refused(&[("ENCRYPTION_KEY", KEY), files[0]]),
+        "ENCRYPTION_KEY_FILE"
+    );
+    assert_eq!(
+        refused(&[("ENCRYPTION_KEY_FILE", "/nowhere/at/all")]),
+        "ENCRYPTION_KEY_FILE"
+    );
+    let example = write("example", EXAMPLE_ENCRYPTION_KEY);
+    assert_eq!(refused(&[("ENCRYPTION_KEY_FILE", &example)]), "ENCRYPTION_KEY");
+    let short = [("ENCRYPTION_KEY", KEY), ("ENCRYPTION_KEY_PREVIOUS", "c2hvcnQ=")];
+    assert_eq!(refused(&short), "ENCRYPTION_KEY_PREVIOUS");
 }

@@ -61,20 +61,25 @@ pub async fn revoke(
     Ok(done.rows_affected() == 1)
 }
 
-/// A workspace's token as it is listed: without its hash.
+/// A token as it is listed: without its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub id: Uuid,
     pub name: String,
     pub created_at: DateTime<Utc>,
     pub revoked_at: Option<DateTime<Utc>>,
+    pub all_workspaces: bool,
 }
 
+/// A workspace's tokens, and those for all workspaces with which data planes poll that serve it too.
 pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Token>, DbError> {
     Ok(sqlx::query_as!(
         Token,
-        "SELECT id, name, created_at, revoked_at FROM data_plane_token WHERE workspace_id = $1
-         ORDER BY created_at, id",
+        r#"SELECT id, name, created_at, revoked_at, workspace_id IS NULL AS "all_workspaces!"
+           FROM data_plane_token t
+           WHERE workspace_id = $1
+              OR (workspace_id IS NULL AND EXISTS (SELECT FROM data_plane_node n WHERE n.token_id = t.id))
+           ORDER BY created_at, id"#,
         workspace_id,
     )
     .fetch_all(db)

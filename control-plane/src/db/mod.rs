@@ -9,6 +9,8 @@ pub mod api_key;
 pub mod audit;
 pub mod budget;
 pub mod cost_model;
+pub mod credential;
+pub mod data_plane_node;
 pub mod data_plane_token;
 pub mod feed;
 pub mod idempotency;

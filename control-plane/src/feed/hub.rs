@@ -1,8 +1,9 @@
 //! The replica's image of the feed and everybody who waits for it to change.
 
-use super::inventory::{Inventory, Node, NodeKey, Seen};
+use super::inventory::{Inventory, Seen};
 use super::key_uses::{KeyUse, KeyUses};
 use crate::data_plane_token::digest_of;
+use crate::db::data_plane_node::Heard;
 use crate::secrets::Keyring;
 use crate::snapshot::image::Token;
 use crate::snapshot::row::{Position, Reading};
@@ -152,13 +153,13 @@ impl Hub {
         lock(&self.0.inventory).record(seen);
     }
 
-    /// The data planes that poll this replica.
-    pub fn nodes(&self) -> Vec<(NodeKey, Node)> {
-        let inventory = lock(&self.0.inventory);
-        inventory
-            .nodes()
-            .map(|(key, node)| (key.clone(), node.clone()))
-            .collect()
+    /// Takes what data planes said since the last time.
+    pub fn take_heard(&self) -> Vec<Heard> {
+        lock(&self.0.inventory).take()
+    }
+
+    pub fn put_back_heard(&self, heard: Vec<Heard>) {
+        lock(&self.0.inventory).put_back(heard);
     }
 
     /// Notes uses of keys that the audience sees.

@@ -1,39 +1,15 @@
-//! The data planes that poll: what each runs, when it was last heard, what it refused. In memory, per replica.
+//! What the data planes that poll this replica said, until it is written where every replica sees it.
 
+use crate::db::data_plane_node::Heard;
 use crate::snapshot::Role;
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Data planes remembered; beyond it the one not heard for longest is forgotten.
-const NODES_MAX: usize = 10_000;
+/// Data planes waiting to be written; beyond it new ones are not noted until some are.
+const WAITING_MAX: usize = 10_000;
 
-/// Which data plane of which token. Node ids are the client's own words.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeKey {
-    pub token_id: Uuid,
-    pub role: &'static str,
-    pub node_id: String,
-}
-
-/// A refused answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    pub nonce: String,
-    pub reason: String,
-    pub at_ms: i64,
-}
-
-/// What is known of a data plane.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Node {
-    /// What it runs, by its last poll; empty before its first answer.
-    pub version: String,
-    pub software_version: String,
-    pub last_seen_ms: i64,
-    pub rejection_count: u64,
-    /// The last one; stays when a later answer is accepted.
-    pub rejection: Option<Rejection>,
-}
+type NodeKey = (Uuid, &'static str, String);
 
 /// One poll, as the inventory records it.
 #[derive(Debug, Clone, Copy)]
@@ -43,46 +19,68 @@ pub struct Seen<'a> {
     pub node_id: &'a str,
     pub version: &'a str,
     pub software_version: &'a str,
-    pub nonce: &'a str,
     pub nack_reason: Option<&'a str>,
-    pub now_ms: i64,
+    pub now: DateTime<Utc>,
 }
 
 #[derive(Debug, Default)]
-pub struct Inventory(BTreeMap<NodeKey, Node>);
+pub struct Inventory(BTreeMap<NodeKey, Heard>);
 
 impl Inventory {
     pub fn record(&mut self, seen: Seen<'_>) {
-        let key = NodeKey {
-            token_id: seen.token_id,
-            role: seen.role.as_str(),
-            node_id: seen.node_id.to_owned(),
-        };
-        if !self.0.contains_key(&key) && self.0.len() >= NODES_MAX {
-            self.forget_oldest();
-        }
-        let node = self.0.entry(key).or_default();
-        seen.version.clone_into(&mut node.version);
-        seen.software_version.clone_into(&mut node.software_version);
-        node.last_seen_ms = seen.now_ms;
-        if let Some(reason) = seen.nack_reason {
-            node.rejection_count += 1;
-            node.rejection = Some(Rejection {
-                nonce: seen.nonce.to_owned(),
-                reason: reason.to_owned(),
-                at_ms: seen.now_ms,
-            });
+        let Seen {
+            token_id,
+            role,
+            node_id,
+            version,
+            software_version,
+            nack_reason,
+            now,
+        } = seen;
+        self.add(Heard {
+            token_id,
+            role: role.as_str(),
+            node_id: node_id.to_owned(),
+            software_version: software_version.to_owned(),
+            version: version.to_owned(),
+            last_seen_at: now,
+            rejections: i64::from(nack_reason.is_some()),
+            rejection: nack_reason.map(|reason| (reason.to_owned(), now)),
+        });
+    }
+
+    /// Takes what is to be written.
+    pub fn take(&mut self) -> Vec<Heard> {
+        std::mem::take(&mut self.0).into_values().collect()
+    }
+
+    /// Takes back what could not be written; what was heard since comes on top.
+    pub fn put_back(&mut self, heard: Vec<Heard>) {
+        let since = self.take();
+        for one in heard.into_iter().chain(since) {
+            self.add(one);
         }
     }
 
-    pub fn nodes(&self) -> impl Iterator<Item = (&NodeKey, &Node)> {
-        self.0.iter()
-    }
-
-    fn forget_oldest(&mut self) {
-        let oldest = self.0.iter().min_by_key(|(_, node)| node.last_seen_ms);
-        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-            self.0.remove(&key);
+    fn add(&mut self, heard: Heard) {
+        let key = (heard.token_id, heard.role, heard.node_id.clone());
+        if self.0.len() >= WAITING_MAX && !self.0.contains_key(&key) {
+            return;
+        }
+        match self.0.entry(key) {
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(heard);
+            }
+            std::collections::btree_map::Entry::Occupied(mut place) => {
+                let known = place.get_mut();
+                let rejections = known.rejections.saturating_add(heard.rejections);
+                let rejection = heard.rejection.clone().or_else(|| known.rejection.take());
+                *known = Heard {
+                    rejections,
+                    rejection,
+                    ..heard
+                };
+            }
         }
     }
 }
@@ -91,16 +89,15 @@ impl Inventory {
 mod tests {
     use super::*;
 
-    fn seen(node_id: &str, now_ms: i64) -> Seen<'_> {
+    fn seen(node_id: &str, at_ms: i64) -> Seen<'_> {
         Seen {
             token_id: Uuid::from_u128(1),
             role: Role::Filter,
             node_id,
             version: "v",
             software_version: "0.1.0",
-            nonce: "n",
             nack_reason: None,
-            now_ms,
+            now: DateTime::from_timestamp_millis(at_ms).unwrap(),
         }
     }
 
@@ -112,18 +109,36 @@ mod tests {
             ..seen("a", 1)
         });
         inventory.record(seen("a", 2));
-        let (_, node) = inventory.nodes().next().unwrap();
-        assert_eq!((node.last_seen_ms, node.rejection_count), (2, 1));
-        assert_eq!(node.rejection.as_ref().unwrap().reason, "too small");
+        let heard = inventory.take();
+        let [node] = heard.as_slice() else {
+            panic!("{heard:?}")
+        };
+        assert_eq!((node.last_seen_at.timestamp_millis(), node.rejections), (2, 1));
+        assert_eq!(node.rejection.as_ref().unwrap().0, "too small");
+        assert_eq!(inventory.take(), []);
+    }
+
+    #[test]
+    fn what_could_not_be_written_counts_on() {
+        let mut inventory = Inventory::default();
+        let refusing = |at| Seen {
+            nack_reason: Some("no"),
+            ..seen("a", at)
+        };
+        inventory.record(refusing(1));
+        let heard = inventory.take();
+        inventory.record(refusing(2));
+        inventory.put_back(heard);
+        let node = inventory.take().pop().unwrap();
+        assert_eq!((node.last_seen_at.timestamp_millis(), node.rejections), (2, 2));
     }
 
     #[test]
     fn the_inventory_is_bounded() {
         let mut inventory = Inventory::default();
-        for at in 0..=NODES_MAX {
-            inventory.record(seen(&at.to_string(), i64::try_from(at).unwrap()));
+        for at in 0..=WAITING_MAX {
+            inventory.record(seen(&at.to_string(), 1));
         }
-        assert_eq!(inventory.nodes().count(), NODES_MAX);
-        assert!(inventory.nodes().all(|(key, _)| key.node_id != "0"));
+        assert_eq!(inventory.take().len(), WAITING_MAX);
     }
 }

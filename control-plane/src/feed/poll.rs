@@ -160,9 +160,8 @@ fn accept(state: &AppState, caller: Caller, request: PollRequest) -> Result<Poll
         node_id: &node_id,
         version: &version,
         software_version: &software_version,
-        nonce: &nonce,
         nack_reason,
-        now_ms,
+        now: state.now(),
     });
     let wait = Duration::from_millis(wait_ms.into()).min(WAIT_MAX);
     Ok(Poll {

@@ -1,7 +1,7 @@
 //! Keeps the image fresh: reads what changed when Postgres says so, and asks once a second in case it did not.
 
 use super::Hub;
-use crate::db::{DbError, feed::CHANNEL, snapshot};
+use crate::db::{DbError, data_plane_node, feed::CHANNEL, snapshot};
 use crate::snapshot::row::Position;
 use crate::state::AppState;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,8 +13,11 @@ use tokio::time::MissedTickBehavior;
 
 /// How often the version row is asked although nothing was said: a lost notification costs at most this.
 const FALLBACK_INTERVAL: Duration = Duration::from_secs(1);
-const KEY_USES_INTERVAL: Duration = Duration::from_secs(5);
+/// How often what data planes reported is written.
+const REPORTS_INTERVAL: Duration = Duration::from_secs(5);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How long a data plane that says nothing is listed.
+const NODES_KEPT: TimeDelta = TimeDelta::days(7);
 /// How long removals are kept for clients that come back.
 const REMOVALS_KEPT: TimeDelta = TimeDelta::days(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,10 +33,10 @@ pub async fn run(state: AppState, shutdown: watch::Receiver<bool>) {
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         () = follow(&state, &db) => {}
-        () = write_key_uses(&state) => {}
+        () = write_reports(&state) => {}
         () = prune(&state) => {}
     }
-    flush_key_uses(&state).await;
+    flush_reports(&state).await;
 }
 
 /// Brings the image up to date; true if it moved.
@@ -126,11 +129,28 @@ async fn notified(listener: Option<&mut PgListener>) -> bool {
     }
 }
 
-async fn write_key_uses(state: &AppState) {
-    let mut tick = tokio::time::interval(KEY_USES_INTERVAL);
+async fn write_reports(state: &AppState) {
+    let mut tick = tokio::time::interval(REPORTS_INTERVAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        flush_key_uses(state).await;
+        flush_reports(state).await;
+    }
+}
+
+/// Writes what data planes reported: last uses of keys that are due, and what each of them runs.
+pub async fn flush_reports(state: &AppState) {
+    flush_key_uses(state).await;
+    let heard = state.feed.take_heard();
+    if heard.is_empty() {
+        return;
+    }
+    if let Err(error) = data_plane_node::record(&state.db, &heard).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "what data planes run cannot be written yet"
+        );
+        state.feed.put_back_heard(heard);
     }
 }
 
@@ -161,6 +181,12 @@ async fn prune(state: &AppState) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "old removals cannot be pruned yet"
+            );
+        }
+        if let Err(error) = data_plane_node::prune(&state.db, state.now() - NODES_KEPT).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "data planes that are gone cannot be forgotten yet"
             );
         }
     }

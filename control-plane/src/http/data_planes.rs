@@ -6,6 +6,7 @@ use super::extract::{Access, Body, ItemId};
 use super::permission::Permission;
 use super::text;
 use crate::data_plane_token;
+use crate::db::data_plane_node::{self as nodes, Node};
 use crate::db::data_plane_token::{self as tokens, Token};
 use crate::state::AppState;
 use axum::Json;
@@ -13,8 +14,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rateguard_api::data_plane as body;
 use rateguard_api::list::List;
+use std::collections::HashMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -22,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(revoke))
 }
 
-/// Lists the tokens of data planes
+/// Lists the tokens of data planes, and what polls with each
 #[utoipa::path(
     get,
     path = "/api/workspaces/{workspace_id}/data-planes",
@@ -36,7 +39,15 @@ async fn list(
 ) -> Result<Json<List<body::DataPlaneToken>>, ApiError> {
     access.require(Permission::ReadDataPlanes)?;
     let found = tokens::list(&state.db, access.workspace_id()).await?;
-    Ok(Json(List::whole(found.into_iter().map(show).collect())))
+    let mut nodes: HashMap<Uuid, Vec<body::DataPlaneNode>> = HashMap::new();
+    for node in nodes::list(&state.db, access.workspace_id()).await? {
+        nodes.entry(node.token_id).or_default().push(show_node(node));
+    }
+    let data = found.into_iter().map(|token| {
+        let of_token = nodes.remove(&token.id).unwrap_or_default();
+        show(token, of_token)
+    });
+    Ok(Json(List::whole(data.collect())))
 }
 
 /// Makes a token; the answer is the only one that holds it
@@ -66,12 +77,14 @@ async fn create(
         &name,
     )
     .await?;
-    let record = show(Token {
+    let token = Token {
         id: created.id,
         name,
         created_at,
         revoked_at: None,
-    });
+        all_workspaces: false,
+    };
+    let record = show(token, Vec::new());
     Ok((
         StatusCode::CREATED,
         Json(body::DataPlaneTokenWithSecret {
@@ -104,17 +117,44 @@ async fn revoke(
     }
 }
 
-fn show(token: Token) -> body::DataPlaneToken {
+fn show(token: Token, nodes: Vec<body::DataPlaneNode>) -> body::DataPlaneToken {
     let Token {
         id,
         name,
         created_at,
         revoked_at,
+        all_workspaces,
     } = token;
     body::DataPlaneToken {
         id: id.to_string(),
         name,
         created_at: text::timestamp(created_at),
         revoked_at: revoked_at.map(text::timestamp),
+        all_workspaces,
+        nodes,
+    }
+}
+
+fn show_node(node: Node) -> body::DataPlaneNode {
+    let Node {
+        token_id: _,
+        role,
+        node_id,
+        software_version,
+        version,
+        last_seen_at,
+        rejection_count,
+        rejection_reason,
+        rejected_at,
+    } = node;
+    body::DataPlaneNode {
+        node_id,
+        role,
+        software_version,
+        version,
+        last_seen_at: text::timestamp(last_seen_at),
+        rejection_count: u64::try_from(rejection_count).unwrap_or(0),
+        rejection_reason,
+        rejected_at: rejected_at.map(text::timestamp),
     }
 }

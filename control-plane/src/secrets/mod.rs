@@ -3,6 +3,9 @@
 //! The additional data is workspace id, API id and key id, so that a stored credential can neither be moved to
 //! another row nor be opened under another key's name. Nothing here shows a secret in its `Debug`.
 
+pub mod rotation;
+
+use crate::config::EncryptionKeys;
 use crate::entropy::{self, Entropy};
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, Key, KeyInit, Nonce};
@@ -74,6 +77,17 @@ impl Keyring {
             current: Member::new(&key),
             older: Vec::new(),
         }
+    }
+
+    /// The keys of the configuration.
+    pub fn of(keys: &EncryptionKeys) -> Self {
+        let previous = keys.previous.iter().copied();
+        previous.fold(Self::new(keys.current), Self::with_older)
+    }
+
+    /// Names the key that seals.
+    pub fn current_id(&self) -> &str {
+        &self.current.id
     }
 
     /// Adds a key that was current before: it opens, and never seals again.

@@ -86,6 +86,41 @@ const NETWORKS: &[(&str, Class)] = &[
 /// DNS64's prefix: the IPv4 address behind it decides.
 const NAT64: [u8; 12] = [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// What lies outside 2000::/3, the only part of IPv6 that is given out. NAT64's prefix is in it: a data plane prefers
+/// IPv4, which such a name has as well.
+const NOT_UNICAST_V6: [&str; 3] = ["::/3", "4000::/2", "8000::/1"];
+
+/// All that is not public, in few networks.
+pub(super) fn guarded() -> Vec<Network> {
+    let listed = NETWORKS
+        .iter()
+        .filter(|(_, class)| !matches!(class, Class::Public))
+        .filter_map(|(text, _)| text.parse::<Network>().ok());
+    let outer = NOT_UNICAST_V6
+        .iter()
+        .filter_map(|text| text.parse::<Network>().ok());
+    let all: Vec<Network> = outer
+        .chain(listed.filter(|network| network.prefix_bits > 0))
+        .collect();
+    let is_covered = |network: &Network| {
+        all.iter()
+            .any(|wide| wide.prefix_bits < network.prefix_bits && wide.contains(network.address))
+    };
+    all.iter()
+        .copied()
+        .filter(|network| !is_covered(network))
+        .collect()
+}
+
+/// The addresses under which clouds serve credentials.
+pub(super) fn metadata() -> Vec<Network> {
+    NETWORKS
+        .iter()
+        .filter(|(_, class)| *class == Class::Metadata)
+        .filter_map(|(text, _)| text.parse().ok())
+        .collect()
+}
+
 /// The class of an address; whatever no table names is public in IPv4 and reserved in IPv6.
 pub fn classify(address: IpAddr) -> Class {
     if let IpAddr::V6(v6) = address
@@ -143,6 +178,16 @@ impl FromStr for Network {
 }
 
 impl Network {
+    /// Its first address, as it was written.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many leading bits an address has in common with it.
+    pub fn prefix_bits(&self) -> u32 {
+        self.prefix_bits
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         let (own, other) = match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => (u128::from(own.to_bits()), u128::from(other.to_bits())),

@@ -48,11 +48,16 @@ impl Allowance {
         })
     }
 
+    /// Its network, if it is for this scheme and port.
+    pub(super) fn network_of(&self, scheme: Scheme, port: u16) -> Option<Network> {
+        let is_for = self.scheme == scheme && (self.port == Port::Any || self.port == Port::One(port));
+        is_for.then_some(self.network)
+    }
+
     /// Metadata addresses only when they are named one by one: a wide network must not open them by accident.
     pub(super) fn permits(&self, scheme: Scheme, address: IpAddr, class: Class, port: u16) -> bool {
-        self.scheme == scheme
-            && (self.port == Port::Any || self.port == Port::One(port))
-            && self.network.contains(address)
+        self.network_of(scheme, port)
+            .is_some_and(|network| network.contains(address))
             && (class != Class::Metadata || self.network.is_single())
     }
 }

@@ -1,7 +1,8 @@
 //! One API as an Envoy cluster, in the JSON form of `envoy.config.cluster.v3.Cluster`. Pure.
 
+use super::guard::connect_guard;
 use crate::snapshot::compile::cluster_name;
-use crate::ssrf::{BaseUrl, Host, Scheme};
+use crate::ssrf::{self, BaseUrl, Host, Scheme};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -11,27 +12,58 @@ pub const TYPE_URL: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 /// The bundle that Debian's `ca-certificates` installs.
 pub const DEFAULT_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-const CONNECT_TIMEOUT: &str = "5s";
 /// Shorter than the 60 s after which common servers close an idle connection: Envoy goes first, and no request is sent
 /// into a connection that is being closed.
 const CONNECTION_IDLE_TIMEOUT: &str = "50s";
 
-/// The cluster of an API.
-pub fn cluster(api_id: Uuid, base_url: &BaseUrl, ca_file: &str) -> Value {
+/// How upstream connections are made and how many there may be: the same for every cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Until a connection stands, TLS included.
+    pub connect_timeout_ms: u32,
+    /// Of one API and one Envoy; beyond it requests wait.
+    pub connections_max: u32,
+    /// Requests that wait for a connection; beyond it 503 `circuit_open` instead of a queue without end.
+    pub pending_max: u32,
+    /// Requests under way; beyond it 503 `circuit_open`.
+    pub requests_max: u32,
+}
+
+impl Default for Settings {
+    /// Room for long completions.
+    fn default() -> Self {
+        Self {
+            connect_timeout_ms: 5_000,
+            connections_max: 4_096,
+            pending_max: 4_096,
+            requests_max: 16_384,
+        }
+    }
+}
+
+/// The cluster of an API. Connections reach only what `policy` lets them.
+pub fn cluster(
+    api_id: Uuid,
+    base_url: &BaseUrl,
+    ca_file: &str,
+    settings: Settings,
+    policy: &ssrf::Policy,
+) -> Value {
+    let guard = policy.guard(base_url);
     let mut cluster = json!({
         "@type": TYPE_URL,
         "name": cluster_name(api_id),
-        "connect_timeout": CONNECT_TIMEOUT,
+        "connect_timeout": seconds(settings.connect_timeout_ms),
         "load_assignment": load_assignment(api_id, base_url),
-        "circuit_breakers": circuit_breakers(),
+        "circuit_breakers": circuit_breakers(settings),
         "outlier_detection": outlier_detection(),
-        // An ejected host is not used, although it is the only one: a down upstream fails fast as circuit_open.
+        // An ejected address is not used, however many are.
         "common_lb_config": { "healthy_panic_threshold": { "value": 0 } },
         "upstream_connection_options": {
             "tcp_keepalive": { "keepalive_probes": 4, "keepalive_time": 60, "keepalive_interval": 15 },
         },
         "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http_options(base_url.scheme()),
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http_options(base_url.scheme(), guard.as_ref()),
         },
     });
     let Value::Object(fields) = &mut cluster else {
@@ -51,14 +83,15 @@ pub fn cluster(api_id: Uuid, base_url: &BaseUrl, ca_file: &str) -> Value {
     cluster
 }
 
-/// What used to be LOGICAL_DNS, whose fields Envoy 1.40 calls deprecated: one host, connected to at whatever the name
-/// resolves to when a connection is made; connections to earlier addresses stay.
+/// What used to be STRICT_DNS, whose fields Envoy 1.40 calls deprecated: each address that the name resolves to is an
+/// endpoint of its own. So the address that the guard sees is the one that is connected to (one endpoint with all
+/// addresses tries the others by itself), and a bad address can be ejected while the others serve.
 fn resolved_by_name() -> Value {
     json!({
         "name": "envoy.clusters.dns",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
-            "all_addresses_in_single_endpoint": true,
+            "all_addresses_in_single_endpoint": false,
             "dns_lookup_family": "V4_PREFERRED",
             "respect_dns_ttl": true,
             "dns_refresh_rate": "30s",
@@ -84,24 +117,35 @@ fn load_assignment(api_id: Uuid, base_url: &BaseUrl) -> Value {
     })
 }
 
-/// Room for long completions; beyond it 503 `circuit_open` instead of a queue without end.
-fn circuit_breakers() -> Value {
+fn circuit_breakers(settings: Settings) -> Value {
+    let Settings {
+        connect_timeout_ms: _,
+        connections_max,
+        pending_max,
+        requests_max,
+    } = settings;
     json!({
         "thresholds": [{
             "priority": "DEFAULT",
-            "max_connections": 4096,
-            "max_pending_requests": 4096,
-            "max_requests": 16384,
+            "max_connections": connections_max,
+            "max_pending_requests": pending_max,
+            "max_requests": requests_max,
             "max_retries": 64,
         }],
     })
 }
 
-/// Only connections that fail count, never what the upstream answers: its errors pass unchanged.
+fn seconds(ms: u32) -> String {
+    format!("{}.{:03}s", ms / 1_000, ms % 1_000)
+}
+
+/// Only connections that fail count, never what the upstream answers: its errors pass unchanged. At most half of the
+/// addresses are ejected at a time: Envoy counts the one that it is about to eject, so that the only address of a name
+/// never is. It may fail for a moment and be well in the next; ejecting it would turn that into seconds of nothing.
 fn outlier_detection() -> Value {
     json!({
         "split_external_local_origin_errors": true,
-        "consecutive_local_origin_failure": 20,
+        "consecutive_local_origin_failure": 5,
         "enforcing_consecutive_local_origin_failure": 100,
         "enforcing_consecutive_5xx": 0,
         "enforcing_consecutive_gateway_failure": 0,
@@ -112,12 +156,12 @@ fn outlier_detection() -> Value {
         "interval": "1s",
         "base_ejection_time": "2s",
         "max_ejection_time": "10s",
-        "max_ejection_percent": 100,
+        "max_ejection_percent": 50,
     })
 }
 
 /// Streams have no limit here: how long an answer may take is the route's and the API's business.
-fn http_options(scheme: Scheme) -> Value {
+fn http_options(scheme: Scheme, guard: Option<&ssrf::Guard>) -> Value {
     let http1 = json!({ "enable_trailers": true });
     let mut options = json!({
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -136,6 +180,9 @@ fn http_options(scheme: Scheme) -> Value {
     };
     if let Value::Object(fields) = &mut options {
         fields.insert(name.to_owned(), protocols);
+        if let Some(guard) = guard {
+            fields.insert("http_filters".to_owned(), connect_guard(guard));
+        }
     }
     options
 }
@@ -175,7 +222,9 @@ mod tests {
     const API: Uuid = Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001);
 
     fn of(base_url: &str) -> Value {
-        cluster(API, &BaseUrl::parse(base_url).unwrap(), DEFAULT_CA_FILE)
+        let policy = "http://127.0.0.0/8:*".parse().unwrap();
+        let base_url = BaseUrl::parse(base_url).unwrap();
+        cluster(API, &base_url, DEFAULT_CA_FILE, Settings::default(), &policy)
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn clusters_version(state: &AppState) -> Result<i64, DiscoveryError> {
 fn compile(state: &AppState, asked: &Asked) -> Result<Clusters, DiscoveryError> {
     let resources = state.feed.read(|image| {
         let apis = image.base_urls(asked.audience);
-        apis.map(|(id, base_url)| cluster(id, base_url, &asked.ca_file))
+        apis.map(|(id, base_url)| cluster(id, base_url, &asked.ca_file, state.config.upstream, &state.ssrf))
             .collect::<Vec<_>>()
     });
     let resources = resources.ok_or(DiscoveryError::Auth(AuthError::NotReady))?;

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 mod discovery;
+mod guard;
 mod recent;
 
 use crate::state::AppState;

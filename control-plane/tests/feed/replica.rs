@@ -49,6 +49,10 @@ impl Replica {
     }
 
     pub(crate) fn start_unready(app: &App, options: PgConnectOptions) -> Self {
+        Self::start_configured(app, options, Config::for_testing("postgres://unused"))
+    }
+
+    pub(crate) fn start_configured(app: &App, options: PgConnectOptions, config: Config) -> Self {
         let db: PgPool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
         let (stop, shutdown) = watch::channel(false);
         let sources = Sources {
@@ -56,7 +60,7 @@ impl Replica {
             entropy: std::sync::Arc::new(SystemEntropy),
             shutdown: shutdown.clone(),
         };
-        let state = AppState::new(Config::for_testing("postgres://unused"), db, sources);
+        let state = AppState::new(config, db, sources);
         tokio::spawn(feed::run(state.clone(), shutdown));
         Self {
             router: http::router(state.clone()),

@@ -52,6 +52,11 @@ pub(crate) async fn fresh_database() -> (PgPool, String) {
     (pool, url)
 }
 
+/// The URL of a database of [`fresh_database`], for a program of its own.
+pub(crate) fn url_of(db: &PgPool) -> String {
+    url(db.connect_options().get_database().expect("a database"))
+}
+
 async fn make_template() -> String {
     let name = format!("rateguard_test_{}", std::process::id());
     let mut admin = PgConnection::connect(&url("postgres")).await.unwrap();

@@ -16,7 +16,13 @@ pub enum LocalReply {
 }
 
 /// Details that begin so; the first that fits counts. From Envoy's `response_code_details`.
-const KNOWN: [(&str, ErrorCode, bool); 21] = [
+const KNOWN: [(&str, ErrorCode, bool); 22] = [
+    // The address that the upstream's name resolves to may not be reached; the cluster's guard says so.
+    (
+        "rbac_access_denied_matched_policy[rateguard_upstream_address]",
+        ErrorCode::UpstreamError,
+        false,
+    ),
     ("cluster_not_found", ErrorCode::NotReady, false),
     ("route_not_found", ErrorCode::ApiNotFound, false),
     ("no_healthy_upstream", ErrorCode::UpstreamError, false),

@@ -71,6 +71,16 @@ pub fn url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/rateguard")
 }
 
+/// Runs SQL as the database's owner and gives what it says, for what no program of ours would do.
+///
+/// # Errors
+/// It is refused: Postgres' words are in the error.
+pub fn query(port: u16, sql: &str) -> Result<String> {
+    let mut query = Command::new(programs()?.join("psql"));
+    query.args([&url(port), "-v", "ON_ERROR_STOP=1", "-Atc", sql]);
+    run("psql", &mut query)
+}
+
 /// Whether the user Postgres will run as can reach a folder: it must be able to walk every folder above it.
 ///
 /// # Errors
