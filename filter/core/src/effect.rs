@@ -57,6 +57,12 @@ pub enum Effect {
     Release(Box<Settlement>),
     Record(Box<RequestEvent>),
     KeyUsed(KeyId),
+    /// An answer's reported size, per choice: what [`crate::averages::Averages`] learns from.
+    Learned {
+        key_id: KeyId,
+        model: String,
+        output_tokens: u64,
+    },
     /// What the ledger last said about a quota whose failure mode is BOUNDED_OPEN.
     Seen {
         quota: Box<Quota>,

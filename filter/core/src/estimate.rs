@@ -35,11 +35,13 @@ pub enum Pricing {
 pub struct NotPriced;
 
 impl Estimate {
-    /// `facts` is `None` when there is no body to read: such a request uses no tokens.
+    /// `facts` is `None` when there is no body to read: such a request uses no tokens. `learned_output` is what the
+    /// model usually answers to the key; without it, the model's default is assumed.
     pub fn of(
         api: &Api,
         facts: Option<&RequestFacts>,
         body_bytes: u64,
+        learned_output: Option<u64>,
         unpriced: UnpricedModelPolicy,
     ) -> Result<Self, NotPriced> {
         let model = facts.and_then(|facts| facts.model.as_deref());
@@ -59,7 +61,11 @@ impl Estimate {
             }
         };
         let usage = facts.map_or_else(TokenUsage::default, |facts| {
-            guess(facts, body_bytes, assumed_output)
+            guess(
+                facts,
+                body_bytes,
+                learned_output.unwrap_or(u64::from(assumed_output)),
+            )
         });
         let cost = pricing.cost(&usage);
         Ok(Self { usage, cost, pricing })
@@ -82,10 +88,10 @@ impl Pricing {
     }
 }
 
-fn guess(facts: &RequestFacts, body_bytes: u64, assumed_output: u32) -> TokenUsage {
+fn guess(facts: &RequestFacts, body_bytes: u64, assumed_output: u64) -> TokenUsage {
     let output = facts
         .max_output_tokens
-        .unwrap_or(u64::from(assumed_output))
+        .unwrap_or(assumed_output)
         .saturating_mul(facts.choice_count.unwrap_or(1).max(1));
     TokenUsage {
         fresh_input: signed(body_bytes.div_ceil(BYTES_PER_TOKEN)),

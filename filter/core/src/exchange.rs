@@ -12,6 +12,7 @@ mod refuse;
 mod request;
 mod response;
 
+use crate::averages::Averages;
 use crate::config::Config;
 use crate::effect::{Effect, Effects, Flow, Metric, Warning};
 use crate::estimate::Estimate;
@@ -35,6 +36,7 @@ use std::rc::Rc;
 pub struct World<'a> {
     pub config: &'a Config,
     pub snapshot: &'a Snapshot,
+    pub averages: &'a Averages,
 }
 
 /// Where an exchange is.

@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod averages;
 mod base64;
 pub mod config;
 pub mod edits;

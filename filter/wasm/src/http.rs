@@ -33,10 +33,11 @@ impl Stream {
     fn step(&mut self, event: Event<'_>, now: Now) -> Action {
         let exchange = std::mem::take(&mut self.exchange);
         let effects = {
-            let snapshot = self.worker.snapshot.borrow();
+            let (snapshot, averages) = (self.worker.snapshot.borrow(), self.worker.averages.borrow());
             let world = World {
                 config: &self.worker.config,
                 snapshot: &snapshot,
+                averages: &averages,
             };
             let (exchange, effects) = exchange.step(event, world, now);
             self.exchange = exchange;
@@ -117,10 +118,11 @@ impl Stream {
         let shares = worker.shares.borrow();
         let exchange = std::mem::take(&mut self.exchange);
         let effects = {
-            let snapshot = worker.snapshot.borrow();
+            let (snapshot, averages) = (worker.snapshot.borrow(), worker.averages.borrow());
             let world = World {
                 config: &worker.config,
                 snapshot: &snapshot,
+                averages: &averages,
             };
             let (exchange, effects) = exchange.step(Event::ReserveFailed { shares: &shares }, world, now);
             self.exchange = exchange;

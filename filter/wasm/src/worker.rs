@@ -3,6 +3,7 @@
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
 use crate::random::Random;
+use rateguard_filter::averages::Averages;
 use rateguard_filter::config::{Config, Mode};
 use rateguard_filter::effect::{Effect, Warning};
 use rateguard_filter::event::Now;
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) id: u64,
     pub(crate) snapshot: RefCell<Snapshot>,
     pub(crate) shares: RefCell<Shares>,
+    pub(crate) averages: RefCell<Averages>,
     pub(crate) outboxes: RefCell<Outboxes>,
     pub(crate) random: RefCell<Random>,
     pub(crate) metrics: Metrics,
@@ -45,6 +47,7 @@ impl Worker {
             id,
             snapshot: RefCell::default(),
             shares: RefCell::default(),
+            averages: RefCell::default(),
             random: RefCell::new(random),
             metrics: Metrics::define(),
             key_uses: RefCell::default(),
@@ -66,6 +69,13 @@ impl Worker {
             Effect::Release(settlement) => self.outboxes.borrow_mut().release(&settlement, now),
             Effect::Record(event) => self.outboxes.borrow_mut().record(event, now, &self.metrics),
             Effect::KeyUsed(id) => self.key_used(id, now),
+            Effect::Learned {
+                key_id,
+                model,
+                output_tokens,
+            } => {
+                self.averages.borrow_mut().learn(key_id, &model, output_tokens);
+            }
             Effect::Seen {
                 quota,
                 remaining,

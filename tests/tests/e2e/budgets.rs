@@ -158,3 +158,36 @@ async fn without_a_budget_there_are_no_budget_headers() {
         assert_eq!(answer.header(name), "", "{name}");
     }
 }
+
+/// What a streamed answer without `max_tokens` was estimated at, in cents: its headers tell the spend with the estimate.
+async fn estimate_of_unbounded(scene: &Scene<'_>, key: &Key) -> f64 {
+    let costs = costs_become(scene, |c| c["reservedCents"] == json!(0)).await;
+    let body =
+        json!({"model": "gpt-4o-mini", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+    let request = scene
+        .request(reqwest::Method::POST, "/proxy/openai/v1/chat/completions", key)
+        .json(&body)
+        .header("x-stub-usage", "prompt=5,completion=10");
+    let answer = Answer::of(request).await;
+    let used: f64 = answer.header("x-rateguard-budget-used").parse().unwrap();
+    // Reserved so far by the call itself only: it waits for its settlement before the next.
+    costs_become(scene, |c| c["currentSpendCents"] != costs["currentSpendCents"]).await;
+    used - costs["currentSpendCents"].as_f64().unwrap()
+}
+
+#[tokio::test]
+async fn an_unbounded_answer_is_estimated_by_what_was_learned() {
+    let (scene, key) = budgeted(json!(1000)).await;
+    // The model's default is 100 tokens, 0.2 cents; the answers have 10.
+    let first = estimate_of_unbounded(&scene, &key).await;
+    assert!((0.2..0.25).contains(&first), "{first}");
+    // Each worker learns for itself.
+    for _ in 0..40 {
+        let learned = estimate_of_unbounded(&scene, &key).await;
+        if learned < 0.1 {
+            assert!(learned >= 0.02, "{learned}");
+            return;
+        }
+    }
+    panic!("nothing was learned from forty answers");
+}

@@ -36,6 +36,7 @@ pub(super) fn decide(
         &policy.api,
         call.facts.as_ref(),
         body_bytes,
+        learned_output(&call, world),
         policy.workspace.unpriced_model_policy,
     ) else {
         return refuse::call(call, Refusal::new(ErrorCode::ModelNotPriced));
@@ -88,6 +89,12 @@ pub(super) fn decide(
             list,
         },
     )
+}
+
+/// What this model usually answers to this key.
+fn learned_output(call: &Call, world: World<'_>) -> Option<u64> {
+    let model = call.facts.as_ref()?.model.as_deref()?;
+    world.averages.output_tokens(&call.key.id, model)
 }
 
 /// A key with a list of models may only name one of them.

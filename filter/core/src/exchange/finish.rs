@@ -231,6 +231,7 @@ fn resolve(list: &mut Vec<Effect>, done: Done, now: Now) {
     if consumption.source == Some(UsageSource::Estimated) {
         list.push(Effect::Count(Metric::Estimated));
     }
+    list.extend(learned(&call, &consumption));
     if !admission.quotas.is_empty() {
         let (id, workspace_id) = (call.id, call.policy.workspace.id);
         list.push(Effect::Closed { id });
@@ -250,6 +251,24 @@ fn resolve(list: &mut Vec<Effect>, done: Done, now: Now) {
         });
     }
     list.push(Effect::Record(Box::new(event)));
+}
+
+/// What the answer teaches about the next one. One that its own bound may have cut short teaches nothing.
+fn learned(call: &Call, consumption: &Consumption) -> Option<Effect> {
+    // An error without usage is reported as nothing used.
+    if consumption.source != Some(UsageSource::Reported) || consumption.usage == TokenUsage::default() {
+        return None;
+    }
+    let facts = call.facts.as_ref()?;
+    let model = facts.model.as_ref()?;
+    let total = u64::try_from(consumption.usage.output_tokens()).ok()?;
+    let output_tokens = total.div_ceil(facts.choice_count.unwrap_or(1).max(1));
+    let cut_short = facts.max_output_tokens.is_some_and(|max| output_tokens >= max);
+    (!cut_short).then(|| Effect::Learned {
+        key_id: call.key.id,
+        model: model.clone(),
+        output_tokens,
+    })
 }
 
 fn actual(quota: &Quota, consumption: &Consumption) -> i64 {

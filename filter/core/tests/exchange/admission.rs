@@ -258,3 +258,60 @@ fn a_late_or_stray_event_changes_nothing() {
     scene.chunk("late", true);
     assert_eq!(scene.done.len(), after, "settled and recorded once");
 }
+
+/// A question that does not bound its answer.
+const UNBOUNDED: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#;
+
+/// What the next exchange of the same worker reserves in output tokens' price: input is taken off.
+fn reserved_output(scene: &mut Scene, body: &str) -> i64 {
+    let mut next = Scene::new();
+    next.averages = std::mem::take(&mut scene.averages);
+    next.post("/proxy/openai/chat/completions", body);
+    let call = next.reserve().expect("asked");
+    let money = call.quotas.iter().find(|quota| quota.unit == Unit::NanoUsd);
+    let input = i64::try_from(body.len().div_ceil(4)).expect("short") * 150;
+    let output = (money.expect("a budget").amount - input) / 600;
+    scene.averages = next.averages;
+    output
+}
+
+fn answered(body: &str, status: &str, answer: &str) -> Scene {
+    let mut scene = Scene::new();
+    scene.post("/proxy/openai/chat/completions", body);
+    scene.admit();
+    scene.answer(status, &[JSON], false);
+    scene.chunk(answer, true);
+    scene.end();
+    scene
+}
+
+#[test]
+fn an_unbounded_answer_is_estimated_by_what_the_model_usually_says_to_the_key() {
+    assert_eq!(
+        reserved_output(&mut Scene::new(), UNBOUNDED),
+        1_000,
+        "nothing learned: the model's default"
+    );
+    let mut scene = answered(UNBOUNDED, "200", ANSWER);
+    assert_eq!(reserved_output(&mut scene, UNBOUNDED), 10);
+    assert_eq!(
+        reserved_output(&mut scene, QUESTION),
+        50,
+        "max_tokens says it better"
+    );
+    let other_model = UNBOUNDED.replace("gpt-4o-mini", "gpt-5");
+    assert_eq!(reserved_output(&mut scene, &other_model), 1_000);
+    let three = UNBOUNDED.replace("\"messages\"", "\"n\":3,\"messages\"");
+    assert_eq!(reserved_output(&mut scene, &three), 30);
+}
+
+#[test]
+fn only_whole_reported_answers_teach() {
+    let bounded = UNBOUNDED.replace("\"messages\"", "\"max_tokens\":10,\"messages\"");
+    let mut cut_short = answered(&bounded, "200", ANSWER);
+    assert_eq!(reserved_output(&mut cut_short, UNBOUNDED), 1_000);
+    let mut error = answered(UNBOUNDED, "500", r#"{"error":{"message":"no"}}"#);
+    assert_eq!(reserved_output(&mut error, UNBOUNDED), 1_000);
+    let mut silent = answered(UNBOUNDED, "200", r#"{"id":"x","choices":[]}"#);
+    assert_eq!(reserved_output(&mut silent, UNBOUNDED), 1_000);
+}

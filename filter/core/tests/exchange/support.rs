@@ -1,5 +1,6 @@
 //! A workspace with two APIs, and an exchange that is driven event by event.
 
+use rateguard_filter::averages::Averages;
 use rateguard_filter::config::Config;
 use rateguard_filter::effect::{Effect, Effects, Flow, Reply, ReserveCall, Settlement};
 use rateguard_filter::event::{Event, Now, QuotaResult, Reserved};
@@ -172,6 +173,7 @@ pub(crate) struct Scene {
     pub(crate) config: Config,
     pub(crate) snapshot: Snapshot,
     pub(crate) shares: Shares,
+    pub(crate) averages: Averages,
     pub(crate) now: Now,
     pub(crate) exchange: Exchange,
     pub(crate) done: Vec<Effect>,
@@ -199,6 +201,7 @@ impl Scene {
             config: config(),
             snapshot: Snapshot::default(),
             shares: Shares::default(),
+            averages: Averages::default(),
             now: START,
             exchange: Exchange::default(),
             done: Vec::new(),
@@ -217,10 +220,21 @@ impl Scene {
         let world = World {
             config: &self.config,
             snapshot: &self.snapshot,
+            averages: &self.averages,
         };
         let (exchange, Effects { flow, list }) =
             std::mem::take(&mut self.exchange).step(event, world, self.now);
         self.exchange = exchange;
+        for effect in &list {
+            if let Effect::Learned {
+                key_id,
+                model,
+                output_tokens,
+            } = effect
+            {
+                self.averages.learn(*key_id, model, *output_tokens);
+            }
+        }
         self.done.extend(list);
         flow
     }
