@@ -14,8 +14,8 @@ mod tests;
 
 use crate::config::Tuning;
 use crate::ledger::{
-    BucketRef, BucketStatus, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved, Resolution,
-    SettledAmount, Settlement,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved,
+    Resolution, SettledAmount, Settlement,
 };
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
@@ -278,7 +278,7 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
 
     /// At most `max` reservations that memory admitted, that expired, and that no outbox settled within its grace
     /// after Redis' return. `actual` is what was held. They stay until [`Self::settle`] has resolved them.
-    pub fn overdue(&self, max: usize, now_ms: i64) -> Vec<Settlement> {
+    pub fn overdue(&self, max: usize, now_ms: i64) -> Vec<(Settlement, Caller)> {
         let grace_over = now_ms >= self.breaker.closed_at_ms().saturating_add(self.outbox_grace_ms);
         if self.is_degraded() || !grace_over {
             return Vec::new();
@@ -446,10 +446,8 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
             amounts,
             part: 0,
         };
-        if !self
-            .pending
-            .insert(settlement, now_ms.saturating_add(i64::from(request.ttl_ms)))
-        {
+        let expires_at_ms = now_ms.saturating_add(i64::from(request.ttl_ms));
+        if !self.pending.insert(settlement, request.caller, expires_at_ms) {
             self.metrics.untracked.inc();
         }
     }

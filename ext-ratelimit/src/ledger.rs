@@ -15,7 +15,7 @@ pub mod redis;
 
 pub use check::{MEMORY_MS, TTL_MS_MAX, WAIT_MS_MAX};
 
-use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
+use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::Quota;
 use rateguard_model::window::Bounds;
 use std::future::Future;
@@ -25,8 +25,16 @@ use std::future::Future;
 pub struct Reserve {
     pub id: RequestId,
     pub workspace_id: WorkspaceId,
+    pub caller: Caller,
     pub ttl_ms: u32,
     pub quotas: Vec<Quota>,
+}
+
+/// Who calls what, for the event of a reservation that expires; `None` where it was not said. Counts nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Caller {
+    pub key_id: Option<KeyId>,
+    pub api_id: Option<ApiId>,
 }
 
 /// The ledger's answer. `results` has one entry per quota, in order.
@@ -104,6 +112,7 @@ pub struct BucketStatus {
 pub struct Expired {
     pub id: RequestId,
     pub workspace_id: WorkspaceId,
+    pub caller: Caller,
     pub expired_at_ms: i64,
     /// (quota, version, partition, amount charged)
     pub charges: Vec<(QuotaId, u32, String, i64)>,

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::degraded::Failover;
 use crate::events::EventBus;
 use crate::feed::Feed;
-use crate::ledger::{Expired, Ledger, LedgerError, Resolution, Settlement};
+use crate::ledger::{Caller, Expired, Ledger, LedgerError, Resolution, Settlement};
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
@@ -99,7 +99,7 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
         if !self.publish_charged().await {
             return;
         }
-        let overdue = self.ledger.overdue(BATCH, now_ms);
+        let (overdue, callers): (Vec<_>, Vec<_>) = self.ledger.overdue(BATCH, now_ms).into_iter().unzip();
         if overdue.is_empty() {
             return;
         }
@@ -107,9 +107,11 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
             Ok(resolutions) => {
                 let charged = overdue
                     .iter()
+                    .zip(callers)
                     .zip(resolutions)
                     .filter(|(_, r)| *r == Resolution::Applied);
-                let charged = charged.map(|(s, _)| event(s.id, s.workspace_id, now_ms, held_nanos(s)));
+                let charged = charged
+                    .map(|((s, caller), _)| event(s.id, s.workspace_id, caller, now_ms, held_nanos(s)));
                 self.charged.extend(charged);
                 self.publish_charged().await;
             }
@@ -161,7 +163,13 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
             .map(|(.., amount)| *amount)
             .max()
             .unwrap_or(0);
-        event(expired.id, expired.workspace_id, expired.expired_at_ms, cost)
+        event(
+            expired.id,
+            expired.workspace_id,
+            expired.caller,
+            expired.expired_at_ms,
+            cost,
+        )
     }
 }
 
@@ -174,8 +182,17 @@ fn held_nanos(settlement: &Settlement) -> i64 {
         .unwrap_or(0)
 }
 
-fn event(id: RequestId, workspace_id: WorkspaceId, timestamp_ms: i64, cost_nanos: i64) -> RequestEvent {
+fn event(
+    id: RequestId,
+    workspace_id: WorkspaceId,
+    caller: Caller,
+    timestamp_ms: i64,
+    cost_nanos: i64,
+) -> RequestEvent {
+    let Caller { key_id, api_id } = caller;
     RequestEvent {
+        api_key_id: key_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+        api_id: api_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
         event_id: id.as_bytes().to_vec(),
         timestamp_ms,
         workspace_id: workspace_id.as_bytes().to_vec(),

@@ -1,7 +1,7 @@
 //! Reservations admitted from memory: remembered until the data plane settles them in Redis, or charged there as
 //! reserved when nobody does. Bounded; what does not fit is counted by the caller.
 
-use crate::ledger::Settlement;
+use crate::ledger::{Caller, Settlement};
 use rateguard_model::id::{RequestId, WorkspaceId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 struct Entry {
     /// `actual` is what was held.
     settlement: Settlement,
+    caller: Caller,
     expires_at_ms: i64,
 }
 
@@ -45,13 +46,14 @@ impl Pending {
     }
 
     /// Answers false when it is full.
-    pub(super) fn insert(&self, settlement: Settlement, expires_at_ms: i64) -> bool {
+    pub(super) fn insert(&self, settlement: Settlement, caller: Caller, expires_at_ms: i64) -> bool {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= self.count_max && !entries.contains_key(&settlement.id) {
             return false;
         }
         entries.entry(settlement.id).or_insert(Entry {
             settlement,
+            caller,
             expires_at_ms,
         });
         self.count.store(entries.len(), Ordering::Release);
@@ -86,7 +88,7 @@ impl Pending {
     }
 
     /// At most `max` that expired; they stay until resolved.
-    pub(super) fn expired(&self, max: usize, now_ms: i64) -> Vec<Settlement> {
+    pub(super) fn expired(&self, max: usize, now_ms: i64) -> Vec<(Settlement, Caller)> {
         if self.count() == 0 {
             return Vec::new();
         }
@@ -96,7 +98,7 @@ impl Pending {
             .values()
             .filter(|entry| entry.expires_at_ms <= now_ms)
             .take(max)
-            .map(|entry| entry.settlement.clone())
+            .map(|entry| (entry.settlement.clone(), entry.caller))
             .collect()
     }
 }
@@ -118,18 +120,18 @@ mod tests {
     #[test]
     fn full_is_said_and_a_known_id_is_no_second_entry() {
         let pending = Pending::new(1);
-        assert!(pending.insert(settlement(1), 10));
-        assert!(pending.insert(settlement(1), 10));
-        assert!(!pending.insert(settlement(2), 10));
+        assert!(pending.insert(settlement(1), Caller::default(), 10));
+        assert!(pending.insert(settlement(1), Caller::default(), 10));
+        assert!(!pending.insert(settlement(2), Caller::default(), 10));
         assert_eq!(pending.count(), 1);
     }
 
     #[test]
     fn only_what_expired_is_due_until_it_is_resolved() {
         let pending = Pending::new(9);
-        pending.insert(settlement(1), 10);
-        pending.insert(settlement(2), 20);
-        assert_eq!(pending.expired(9, 15), vec![settlement(1)]);
+        pending.insert(settlement(1), Caller::default(), 10);
+        pending.insert(settlement(2), Caller::default(), 20);
+        assert_eq!(pending.expired(9, 15), vec![(settlement(1), Caller::default())]);
         assert_eq!(pending.expired(9, 15).len(), 1);
         assert!(pending.renew(
             WorkspaceId::from_bytes([9; 16]),

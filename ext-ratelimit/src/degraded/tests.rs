@@ -159,6 +159,7 @@ impl Case {
         let request = Reserve {
             id: RequestId::from_bytes([n; 16]),
             workspace_id: WorkspaceId::from_bytes([9; 16]),
+            caller: Caller::default(),
             ttl_ms: 100,
             quotas,
         };
@@ -377,7 +378,7 @@ async fn rl_08_what_nobody_settled_is_charged_after_the_return_and_its_grace() {
     // One outbox settles in time.
     case.failover.settle(&[settlement(1)], 50_100).await.unwrap();
     assert!(case.failover.overdue(9, 50_999).is_empty(), "grace");
-    let overdue = case.failover.overdue(9, 51_000);
+    let (overdue, _): (Vec<_>, Vec<_>) = case.failover.overdue(9, 51_000).into_iter().unzip();
     assert_eq!(
         overdue.iter().map(|s| s.id).collect::<Vec<_>>(),
         [RequestId::from_bytes([2; 16])]
@@ -402,6 +403,7 @@ async fn without_redis_memory_is_the_store_and_nothing_is_degraded() {
     let request = Reserve {
         id: RequestId::from_bytes([1; 16]),
         workspace_id: WorkspaceId::from_bytes([9; 16]),
+        caller: Caller::default(),
         ttl_ms: 100,
         quotas: vec![rule(FailureMode::FailClosed, 1)],
     };

@@ -1,6 +1,6 @@
 //! Messages → what the ledger takes. Every refusal names the field.
 
-use crate::ledger::{Reserve, SettledAmount, Settlement};
+use crate::ledger::{Caller, Reserve, SettledAmount, Settlement};
 use rateguard_model::id::{ApiId, InvalidId, KeyId, QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::{AMOUNT_MAX, QUOTAS_MAX, Quota};
 use rateguard_wire::v1;
@@ -27,6 +27,17 @@ pub(super) fn id<'a, T: TryFrom<&'a [u8], Error = InvalidId>>(
     field: &str,
 ) -> Result<T, Status> {
     T::try_from(bytes).map_err(|_| invalid(format!("{field}: must be 16 bytes")))
+}
+
+/// Empty is none.
+fn optional_id<'a, T: TryFrom<&'a [u8], Error = InvalidId>>(
+    bytes: &'a [u8],
+    field: &str,
+) -> Result<Option<T>, Status> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    id(bytes, field).map(Some)
 }
 
 fn ttl_ms(ttl_ms: u32) -> Result<u32, Status> {
@@ -81,13 +92,10 @@ pub(super) fn reserve(request: v1::ReserveRequest) -> Result<(Reserve, u64), Sta
         quotas,
         worker_id,
     } = request;
-    // The ledger counts for neither; a malformed one is a caller's mistake all the same.
-    if !key_id.is_empty() {
-        id::<KeyId>(&key_id, "key_id")?;
-    }
-    if !api_id.is_empty() {
-        id::<ApiId>(&api_id, "api_id")?;
-    }
+    let caller = Caller {
+        key_id: optional_id::<KeyId>(&key_id, "key_id")?,
+        api_id: optional_id::<ApiId>(&api_id, "api_id")?,
+    };
     if quotas.is_empty() || quotas.len() > QUOTAS_MAX {
         return Err(invalid(format!("quotas: must be 1..={QUOTAS_MAX}")));
     }
@@ -99,6 +107,7 @@ pub(super) fn reserve(request: v1::ReserveRequest) -> Result<(Reserve, u64), Sta
     let request = Reserve {
         id: id(&reservation_id, "reservation_id")?,
         workspace_id: id(&workspace_id, "workspace_id")?,
+        caller,
         ttl_ms: ttl_ms(ttl)?,
         quotas,
     };

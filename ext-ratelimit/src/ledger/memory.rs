@@ -10,8 +10,8 @@ mod bucket;
 
 use super::check::{self, MEMORY_MS, Part};
 use super::{
-    BucketRef, BucketStatus, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved, Resolution,
-    Settlement,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved,
+    Resolution, Settlement,
 };
 use bucket::{Bucket, Change};
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
@@ -90,6 +90,7 @@ enum Phase {
     /// With the window that each quota was taken from.
     Open {
         expires_at_ms: i64,
+        caller: Caller,
         charges: Vec<(Quota, i64)>,
     },
     /// Only requests were counted: nothing to settle.
@@ -305,6 +306,7 @@ impl State {
             let starts = answer.results.iter().map(|result| result.window_start_ms);
             Phase::Open {
                 expires_at_ms,
+                caller: request.caller,
                 charges: request.quotas.iter().cloned().zip(starts).collect(),
             }
         } else {
@@ -443,7 +445,8 @@ impl State {
             let Some(record) = self.records.get_mut(&key) else {
                 continue;
             };
-            let Phase::Open { charges, .. } = std::mem::replace(&mut record.phase, Phase::Expired) else {
+            let Phase::Open { caller, charges, .. } = std::mem::replace(&mut record.phase, Phase::Expired)
+            else {
                 continue;
             };
             let skipped = record.skipped.clone();
@@ -473,6 +476,7 @@ impl State {
                 Expired {
                     id,
                     workspace_id,
+                    caller,
                     expired_at_ms: now_ms,
                     charges: charged,
                 },

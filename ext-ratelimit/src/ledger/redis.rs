@@ -15,7 +15,7 @@ mod sweep;
 
 use super::check;
 use super::{
-    BucketRef, BucketStatus, Expired, Ledger, LedgerError, Reserve, Reserved, Resolution, Settlement,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Reserve, Reserved, Resolution, Settlement,
 };
 use crate::keys::{self, WorkspaceKeys};
 use futures_util::future::try_join_all;
@@ -390,6 +390,7 @@ impl Ledger for RedisLedger {
         let look = Reserve {
             id,
             workspace_id,
+            caller: Caller::default(),
             ttl_ms: 1,
             quotas,
         };

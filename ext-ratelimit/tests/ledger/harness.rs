@@ -2,8 +2,10 @@
 
 use rateguard_ext_ratelimit::ledger::memory::MemoryLedger;
 use rateguard_ext_ratelimit::ledger::redis::RedisLedger;
-use rateguard_ext_ratelimit::ledger::{Ledger, QuotaResult, Reserve, Reserved, SettledAmount, Settlement};
-use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
+use rateguard_ext_ratelimit::ledger::{
+    Caller, Ledger, QuotaResult, Reserve, Reserved, SettledAmount, Settlement,
+};
+use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, QuotaKind, Unit};
 use rateguard_model::window::Window;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
@@ -253,10 +255,17 @@ pub(crate) const LONG: Window = Window::Rolling { ms: 1 << 39 };
 /// An hour, aligned to the epoch.
 pub(crate) const HOUR: Window = Window::Rolling { ms: 3_600_000 };
 
+/// Who makes every reservation of these tests.
+pub(crate) const CALLER: Caller = Caller {
+    key_id: Some(KeyId::from_bytes([7; 16])),
+    api_id: Some(ApiId::from_bytes([8; 16])),
+};
+
 pub(crate) fn request(id: RequestId, quotas: &[Quota]) -> Reserve {
     Reserve {
         id,
         workspace_id: WORKSPACE,
+        caller: CALLER,
         ttl_ms: 60_000,
         quotas: quotas.to_vec(),
     }

@@ -1,11 +1,11 @@
 //! Resolving reservations: once, in any order, and always written.
 
 use crate::harness::{
-    HOUR, Store, WORKSPACE, budget, counts, on_both_stores, only, quota, request, request_id, reserve,
-    settlement,
+    CALLER, HOUR, Store, WORKSPACE, budget, counts, on_both_stores, only, quota, request, request_id,
+    reserve, settlement,
 };
 use rateguard_ext_ratelimit::ledger::Resolution::{Applied, Duplicate, Invalid, Replaced, Unknown};
-use rateguard_ext_ratelimit::ledger::{Ledger, Resolution, Settlement};
+use rateguard_ext_ratelimit::ledger::{Caller, Ledger, Resolution, Settlement};
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Quota, Unit};
 use rateguard_model::window::Window;
 
@@ -227,6 +227,19 @@ async fn rl_05_settle_after_expiry_replaces_the_charge<S: Store>(store: S) {
     }
 }
 
+async fn an_abandoned_reservation_of_nobody_names_nobody<S: Store>(store: S) {
+    let request = rateguard_ext_ratelimit::ledger::Reserve {
+        caller: Caller::default(),
+        ..request(request_id(store.now_ms()), &all_meters())
+    };
+    let ledger = store.ledger();
+    ledger.reserve(&request, store.now_ms()).await.expect("reserved");
+    store.advance(60_000).await;
+    let expired = ledger.sweep(WORKSPACE, 10, store.now_ms()).await.expect("swept");
+    assert_eq!(expired.len(), 1);
+    assert_eq!(expired[0].caller, Caller::default());
+}
+
 async fn an_abandoned_reservation_is_charged_and_published<S: Store>(store: S) {
     let requests = quota(
         9,
@@ -253,6 +266,7 @@ async fn an_abandoned_reservation_is_charged_and_published<S: Store>(store: S) {
         (expired[0].id, expired[0].workspace_id, expired[0].expired_at_ms),
         (request.id, WORKSPACE, store.now_ms())
     );
+    assert_eq!(expired[0].caller, CALLER);
     let charge = |quota: &Quota| (quota.id, quota.version, quota.partition.clone(), quota.amount);
     assert_eq!(expired[0].charges, [charge(&tokens), charge(&money)]);
     // It is told until it is confirmed, and charged once.
@@ -469,6 +483,7 @@ on_both_stores!(
     rl_05_settle_before_reserve_is_seen,
     rl_05_release_after_settle_and_settle_after_release,
     rl_05_settle_after_expiry_replaces_the_charge,
+    an_abandoned_reservation_of_nobody_names_nobody,
     an_abandoned_reservation_is_charged_and_published,
     rl_20_a_sweep_is_bounded,
     renewing_moves_the_expiry,

@@ -179,6 +179,7 @@ async fn rl_20_a_reservation_nobody_settles_is_billed_as_reserved_and_a_late_set
         (event.event_id, event.workspace_id),
         (reservation_id(1), WORKSPACE.to_vec())
     );
+    assert_eq!((event.api_key_id, event.api_id), (vec![4; 16], vec![5; 16]));
     assert_eq!((event.cost_nanos, event.revision), (40, 0));
     assert_eq!(
         v1::UsageSource::try_from(event.usage_source),

@@ -2,8 +2,8 @@
 //! which count integers below 2^53 exactly. The layouts are described at the head of each script in lua/.
 
 use crate::ledger::check::{self, Part};
-use crate::ledger::{LedgerError, QuotaResult, Reserve, Reserved, SettledAmount, Settlement};
-use rateguard_model::id::{QuotaId, RequestId};
+use crate::ledger::{Caller, LedgerError, QuotaResult, Reserve, Reserved, SettledAmount, Settlement};
+use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId};
 use rateguard_model::quota::{Meter, Quota};
 use rateguard_model::window::Window;
 
@@ -212,10 +212,17 @@ fn quota_result(reader: &mut Reader<'_>, quota: &Quota, now_ms: i64) -> Option<Q
     Some(result)
 }
 
-/// What the sweeper must know of a reservation's quotas: ARGV 3 of `reserve.lua`, opaque to it. `at_ms`
+/// In place of a key or an API that was not named.
+const NOBODY: [u8; 16] = [0; 16];
+
+/// What the sweeper must know of a reservation, its caller and its quotas: ARGV 3 of `reserve.lua`, opaque to it. `at_ms`
 /// decides which windows it may be.
 pub(super) fn charges(request: &Reserve, at_ms: i64) -> Vec<u8> {
-    let mut packer = Packer(Vec::with_capacity(64 * request.quotas.len()));
+    let mut packer = Packer(Vec::with_capacity(32 + 64 * request.quotas.len()));
+    let Caller { key_id, api_id } = request.caller;
+    packer
+        .bytes(key_id.as_ref().map_or(&NOBODY[..], |id| id.as_bytes()))
+        .bytes(api_id.as_ref().map_or(&NOBODY[..], |id| id.as_bytes()));
     for quota in &request.quotas {
         packer
             .bytes(quota.id.as_bytes())
@@ -269,6 +276,7 @@ pub(super) struct Record {
     /// The last report; 0 if there was none.
     pub(super) part: u32,
     pub(super) skipped: String,
+    pub(super) caller: Caller,
     pub(super) charges: Vec<StoredCharge>,
 }
 
@@ -290,6 +298,11 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
         }
     }
     let mut returned = returned.into_iter();
+    let (key_id, api_id) = (reader.take(16)?, reader.take(16)?);
+    let caller = Caller {
+        key_id: KeyId::try_from(key_id).ok().filter(|_| key_id != NOBODY),
+        api_id: ApiId::try_from(api_id).ok().filter(|_| api_id != NOBODY),
+    };
     let mut charges = Vec::new();
     while !reader.0.is_empty() {
         let quota_id = QuotaId::try_from(reader.take(16)?).ok()?;
@@ -314,6 +327,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
     Some(Record {
         part,
         skipped,
+        caller,
         charges,
     })
 }

@@ -5,7 +5,7 @@ use super::pack::{self, Packer};
 use super::{BATCH_MAX, RedisLedger};
 use crate::keys::WorkspaceKeys;
 use crate::ledger::check;
-use crate::ledger::{Expired, LedgerError};
+use crate::ledger::{Caller, Expired, LedgerError};
 use rateguard_model::id::{RequestId, WorkspaceId};
 use std::collections::{BTreeMap, HashMap};
 
@@ -83,6 +83,7 @@ impl RedisLedger {
                 let Some(id) = pack::request_id(&id) else { continue };
                 let (expired_at_ms, record) = pack::expired(&value).unwrap_or_default();
                 let record = read_record(workspace_id, record);
+                let caller = record.caller;
                 let settled = record.charges.into_iter().filter(|charge| charge.needs_settling);
                 let charges =
                     settled.map(|charge| (charge.quota_id, charge.version, charge.partition, charge.amount));
@@ -91,6 +92,7 @@ impl RedisLedger {
                     Expired {
                         id,
                         workspace_id,
+                        caller,
                         expired_at_ms,
                         charges: charges.collect(),
                     },
@@ -115,6 +117,7 @@ fn read_record(workspace_id: WorkspaceId, bytes: &[u8]) -> pack::Record {
         return pack::Record {
             part: 0,
             skipped: String::new(),
+            caller: Caller::default(),
             charges: Vec::new(),
         };
     };
