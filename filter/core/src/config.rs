@@ -19,6 +19,13 @@ pub struct Config {
     /// How long a request waits for its reservation before the failure modes decide. 1..=60 000.
     #[serde(default = "reserve_timeout_ms")]
     pub reserve_timeout_ms: u32,
+    /// How long a reservation lives unless it is renewed. 100..=3 600 000.
+    #[serde(default = "reservation_ttl_ms")]
+    pub reservation_ttl_ms: u32,
+    /// How often the reservation of an outstanding answer is renewed. 50 to half the lifetime, so that one renewal may
+    /// get lost.
+    #[serde(default = "renew_interval_ms")]
+    pub renew_interval_ms: u32,
     /// How long a configuration poll may hang while nothing changes. At most 25 000.
     #[serde(default = "poll_wait_ms")]
     pub poll_wait_ms: u32,
@@ -89,6 +96,12 @@ impl Config {
         }
         if !(1..=60_000).contains(&config.reserve_timeout_ms) {
             return field("reserveTimeoutMs", "is not in 1..=60000 (0 would wait for ever)");
+        }
+        if !(100..=3_600_000).contains(&config.reservation_ttl_ms) {
+            return field("reservationTtlMs", "is not in 100..=3600000");
+        }
+        if !(50..=config.reservation_ttl_ms / 2).contains(&config.renew_interval_ms) {
+            return field("renewIntervalMs", "is not in 50..=reservationTtlMs/2");
         }
         if config.poll_wait_ms > 25_000 {
             return field("pollWaitMs", "is over 25000");
@@ -168,6 +181,14 @@ fn reserve_timeout_ms() -> u32 {
     150
 }
 
+fn reservation_ttl_ms() -> u32 {
+    60_000
+}
+
+fn renew_interval_ms() -> u32 {
+    20_000
+}
+
 fn poll_wait_ms() -> u32 {
     25_000
 }
@@ -199,6 +220,7 @@ mod tests {
         let config = parse("").expect("valid");
         assert_eq!(config.mode, Mode::Gateway);
         assert_eq!(config.reserve_timeout_ms, 150);
+        assert_eq!((config.reservation_ttl_ms, config.renew_interval_ms), (60_000, 20_000));
         assert_eq!(config.request_body_max_bytes, 10_485_760);
     }
 
@@ -209,6 +231,11 @@ mod tests {
             r#","reserveTimeoutMs":0"#,
             r#","reserveTimeoutMs":"x""#,
             r#","pollWaitMs":25001"#,
+            r#","reservationTtlMs":99"#,
+            r#","reservationTtlMs":3600001"#,
+            r#","reservationTtlMs":1000"#,
+            r#","renewIntervalMs":30001"#,
+            r#","renewIntervalMs":49"#,
             r#","mode":"proxy""#,
             r#","limitsCluster":"""#,
             r#","bypass":{"pathPrefixes":["x"]}"#,

@@ -1,6 +1,7 @@
 //! Everything that can go out.
 
 use crate::edits::HeaderEdits;
+use crate::event::Now;
 use rateguard_model::error_code::ErrorCode;
 use rateguard_model::event::RequestEvent;
 use rateguard_model::id::{ApiId, KeyId, RequestId, WorkspaceId};
@@ -40,6 +41,10 @@ pub enum Effect {
     SetResponseBody(Vec<u8>),
     /// Adds after the response body that this callback was given.
     AppendResponseBody(Vec<u8>),
+    /// The answer is held; it is to be told [`crate::event::Event::HoldExpired`] at this time.
+    Hold {
+        until: Now,
+    },
     AddResponseTrailer(&'static str, String),
     /// Answers instead of the upstream.
     Reply(Box<Reply>),

@@ -13,6 +13,10 @@ impl Now {
         i64::try_from(self.0 / 1_000_000).unwrap_or(i64::MAX)
     }
 
+    pub fn plus_ms(self, ms: u32) -> Self {
+        Self(self.0.saturating_add(u64::from(ms) * 1_000_000))
+    }
+
     pub fn ms_since(self, earlier: Self) -> u32 {
         u32::try_from(self.0.saturating_sub(earlier.0) / 1_000_000).unwrap_or(u32::MAX)
     }
@@ -52,6 +56,8 @@ pub enum Event<'a> {
         body: Option<&'a [u8]>,
         end_of_stream: bool,
     },
+    /// An answer that is held for its headers is not whole at the time that [`crate::effect::Effect::Hold`] said.
+    HoldExpired,
     /// The upstream sent trailers: no body callback said that the body ended.
     ResponseTrailers { body: Option<&'a [u8]> },
     /// The exchange is over, however it ended.

@@ -285,6 +285,7 @@ impl Exchange {
                     end_of_stream,
                 },
             ) => response::body(state, size, body, end_of_stream, now),
+            (Self::ReadingResponse(state), Event::HoldExpired) => local::hold_expired(state, now),
             (Self::ReadingResponse(state), Event::ResponseTrailers { body }) => {
                 response::trailers(state, body, now)
             }
@@ -351,6 +352,7 @@ impl Exchange {
             Event::ResponseHeaders { .. }
             | Event::ResponseBody { .. }
             | Event::ResponseTrailers { .. }
+            | Event::HoldExpired
             | Event::Ended { .. } => true,
             Event::ReserveAnswered(_) | Event::ReserveFailed { .. } => !matches!(self, Self::Opened),
             Event::RequestHeaders { .. } => {

@@ -3,7 +3,6 @@
 use prost::Message as _;
 use rateguard_filter::effect::{ReserveCall, Settlement};
 use rateguard_filter::event::{QuotaResult, Reserved};
-use rateguard_filter::renewal::TTL_MS;
 use rateguard_filter::snapshot::{Removal, Update};
 use rateguard_model::event::RequestEvent;
 use rateguard_model::id::{RequestId, WorkspaceId};
@@ -29,7 +28,7 @@ pub(crate) enum Undecodable {
 const FRAME_BYTES: usize = 5;
 
 /// `ReserveRequest`, framed.
-pub(crate) fn reserve(call: &ReserveCall, worker_id: u64) -> Vec<u8> {
+pub(crate) fn reserve(call: &ReserveCall, worker_id: u64, ttl_ms: u32) -> Vec<u8> {
     let mut framed = Vec::with_capacity(768);
     framed.resize(FRAME_BYTES, 0);
     let mut writer = Writer(&mut framed);
@@ -37,7 +36,7 @@ pub(crate) fn reserve(call: &ReserveCall, worker_id: u64) -> Vec<u8> {
     writer.bytes(2, call.workspace_id.as_bytes());
     writer.bytes(3, call.key_id.as_bytes());
     writer.bytes(4, call.api_id.as_bytes());
-    writer.uint(5, u64::from(TTL_MS));
+    writer.uint(5, u64::from(ttl_ms));
     for quota in call.quotas.iter() {
         write::quota(&mut writer, 6, quota);
     }
@@ -117,7 +116,7 @@ pub(crate) fn report_prefix(node_id: &str) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)]) -> Vec<u8> {
+pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)], ttl_ms: u32) -> Vec<u8> {
     let reservations = reservations
         .iter()
         .map(|(id, workspace_id)| v1::ReservationRef {
@@ -127,7 +126,7 @@ pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)]) -> Vec<u8> {
         .collect();
     v1::RenewRequest {
         reservations,
-        ttl_ms: TTL_MS,
+        ttl_ms,
     }
     .encode_to_vec()
 }

@@ -285,6 +285,11 @@ pub(crate) fn call_http(
     hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout).ok()
 }
 
+/// Makes the calls that follow in this callback concern another context. `false`: there is no such context any more.
+pub(crate) fn act_for(context: u32) -> bool {
+    hostcalls::set_effective_context(context).is_ok()
+}
+
 pub(crate) fn set_tick_period(period: Duration) {
     // The host never refuses a period.
     let _ = hostcalls::set_tick_period(period);

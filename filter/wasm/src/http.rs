@@ -8,6 +8,7 @@ use proxy_wasm::types::Action;
 use rateguard_filter::effect::{Effect, Effects, Flow, ReserveCall};
 use rateguard_filter::event::{Event, Now};
 use rateguard_filter::exchange::{Exchange, World};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,34 +16,51 @@ use std::time::Duration;
 const FROM_UPSTREAM: &[u8] = b"x-envoy-upstream-service-time";
 
 pub(crate) struct Stream {
+    id: u32,
     worker: Rc<Worker>,
-    exchange: Exchange,
+    /// Shared while its answer is held: the root context may have to end it.
+    exchange: Rc<RefCell<Exchange>>,
+    held_until: Option<Now>,
     /// The call that asks for the reservation, and how many quotas it has.
     reserve: Option<(u32, usize)>,
 }
 
+/// What an event makes of an exchange.
+fn step(worker: &Worker, exchange: &RefCell<Exchange>, event: Event<'_>, now: Now) -> Effects {
+    let (snapshot, averages) = (worker.snapshot.borrow(), worker.averages.borrow());
+    let world = World {
+        config: &worker.config,
+        snapshot: &snapshot,
+        averages: &averages,
+    };
+    let (next, effects) = exchange.take().step(event, world, now);
+    exchange.replace(next);
+    effects
+}
+
+/// Ends a held answer from outside its stream's callbacks; the host acts for that stream meanwhile.
+pub(crate) fn hold_expired(worker: &Worker, exchange: &RefCell<Exchange>, now: Now) {
+    for effect in step(worker, exchange, Event::HoldExpired, now).list {
+        match effect {
+            Effect::Reply(reply) => host::reply(reply.status, &reply.headers, &reply.body),
+            other => worker.apply(other, now),
+        }
+    }
+}
+
 impl Stream {
-    pub(crate) fn new(worker: Rc<Worker>) -> Self {
+    pub(crate) fn new(id: u32, worker: Rc<Worker>) -> Self {
         Self {
+            id,
             worker,
-            exchange: Exchange::default(),
+            exchange: Rc::default(),
+            held_until: None,
             reserve: None,
         }
     }
 
     fn step(&mut self, event: Event<'_>, now: Now) -> Action {
-        let exchange = std::mem::take(&mut self.exchange);
-        let effects = {
-            let (snapshot, averages) = (self.worker.snapshot.borrow(), self.worker.averages.borrow());
-            let world = World {
-                config: &self.worker.config,
-                snapshot: &snapshot,
-                averages: &averages,
-            };
-            let (exchange, effects) = exchange.step(event, world, now);
-            self.exchange = exchange;
-            effects
-        };
+        let effects = step(&self.worker, &self.exchange, event, now);
         self.run(effects, now)
     }
 
@@ -78,6 +96,12 @@ impl Stream {
             Effect::AddResponseTrailer(name, value) => {
                 host::add_header(Headers::ResponseTrailers, name, &value)
             }
+            Effect::Hold { until } => {
+                self.held_until = Some(until);
+                let exchange = Rc::clone(&self.exchange);
+                worker.held.borrow_mut().insert(until, self.id, exchange);
+                Ok(())
+            }
             Effect::Reply(reply) => {
                 host::reply(reply.status, &reply.headers, &reply.body);
                 Ok(())
@@ -96,7 +120,7 @@ impl Stream {
     fn reserve(&mut self, call: &ReserveCall, now: Now) {
         let config = &self.worker.config;
         let quota_count = call.quotas.len();
-        let message = encode::reserve(call, self.worker.id);
+        let message = encode::reserve(call, self.worker.id, config.reservation_ttl_ms);
         let timeout = Duration::from_millis(u64::from(config.reserve_timeout_ms));
         let headers = vec![
             (":method", "POST"),
@@ -114,21 +138,11 @@ impl Stream {
     }
 
     fn reserve_failed(&mut self, now: Now) {
-        let worker = Rc::clone(&self.worker);
-        let shares = worker.shares.borrow();
-        let exchange = std::mem::take(&mut self.exchange);
         let effects = {
-            let (snapshot, averages) = (worker.snapshot.borrow(), worker.averages.borrow());
-            let world = World {
-                config: &worker.config,
-                snapshot: &snapshot,
-                averages: &averages,
-            };
-            let (exchange, effects) = exchange.step(Event::ReserveFailed { shares: &shares }, world, now);
-            self.exchange = exchange;
-            effects
+            let shares = self.worker.shares.borrow();
+            let event = Event::ReserveFailed { shares: &shares };
+            step(&self.worker, &self.exchange, event, now)
         };
-        drop(shares);
         self.run(effects, now);
     }
 
@@ -137,6 +151,7 @@ impl Stream {
         let now = host::now();
         let body = self
             .exchange
+            .borrow()
             .wants_request_body(end_of_stream)
             .then(|| host::buffer(Buffer::RequestBody, size).unwrap_or_default());
         self.step(
@@ -227,6 +242,7 @@ impl HttpContext for Stream {
         let now = host::now();
         let body = self
             .exchange
+            .borrow()
             .wants_response_body(size, end_of_stream, &self.worker.config)
             .then(|| host::buffer(Buffer::ResponseBody, size).unwrap_or_default());
         self.step(
@@ -243,6 +259,7 @@ impl HttpContext for Stream {
         let now = host::now();
         let body = self
             .exchange
+            .borrow()
             .wants_response_body(0, true, &self.worker.config)
             .then(|| host::buffer(Buffer::ResponseBody, usize::MAX).unwrap_or_default());
         self.step(
@@ -254,8 +271,12 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
+        if let Some(until) = self.held_until.take() {
+            self.worker.held.borrow_mut().remove(until, self.id);
+        }
         let details = self
             .exchange
+            .borrow()
             .is_unfinished()
             .then(|| host::property("response\0code_details"))
             .flatten();

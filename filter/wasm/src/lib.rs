@@ -4,6 +4,7 @@
 //! about policy, money or providers is made here.
 
 mod encode;
+mod held;
 mod host;
 mod http;
 mod metrics;
@@ -21,5 +22,5 @@ use proxy_wasm::types::LogLevel;
 #[expect(unsafe_code, reason = "the ABI's entry point has a fixed name")]
 pub extern "C" fn _initialize() {
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+    proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
 }

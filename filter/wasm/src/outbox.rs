@@ -4,6 +4,7 @@
 use crate::encode;
 use crate::host;
 use crate::metrics::{Metrics, Own};
+use rateguard_filter::config::Config;
 use rateguard_filter::effect::Settlement;
 use rateguard_filter::endpoints::{Endpoints, OTHER};
 use rateguard_filter::event::Now;
@@ -38,6 +39,7 @@ pub(crate) struct Outboxes {
     releases: Outbox,
     events: Outbox,
     renewals: Renewals,
+    ttl_ms: u32,
     endpoints: Endpoints,
     report_prefix: Vec<u8>,
     in_flight: Vec<(u32, Kind)>,
@@ -46,7 +48,7 @@ pub(crate) struct Outboxes {
 }
 
 impl Outboxes {
-    pub(crate) fn new(node_id: &str) -> Self {
+    pub(crate) fn new(config: &Config, node_id: &str) -> Self {
         let queue = |bytes_max| {
             Outbox::new(Limits {
                 items_per_batch_max: 100,
@@ -58,7 +60,8 @@ impl Outboxes {
             settlements: queue(SETTLEMENT_BYTES_MAX),
             releases: queue(SETTLEMENT_BYTES_MAX),
             events: queue(EVENT_BYTES_MAX),
-            renewals: Renewals::default(),
+            renewals: Renewals::every(config.renew_interval_ms),
+            ttl_ms: config.reservation_ttl_ms,
             endpoints: Endpoints::default(),
             report_prefix: encode::report_prefix(node_id),
             in_flight: Vec::new(),
@@ -138,7 +141,7 @@ impl Outboxes {
         }
         let due = self.renewals.take_due(now_ms, RENEWALS_PER_CALL_MAX);
         if !due.is_empty()
-            && let Some(token) = call("Renew", &encode::renew(&due))
+            && let Some(token) = call("Renew", &encode::renew(&due, self.ttl_ms))
         {
             self.in_flight.push((token, Kind::Renew));
         }

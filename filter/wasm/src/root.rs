@@ -1,12 +1,13 @@
 //! The root context of one worker: configuration, tick, and the calls that outlive streams.
 
 use crate::host::{self, Buffer};
-use crate::http::Stream;
+use crate::http::{self, Stream};
 use crate::poll::Poll;
 use crate::worker::Worker;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use rateguard_filter::config::Config;
+use rateguard_filter::event::Now;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long a root context that is going away tries to get rid of what it holds.
 const DRAIN_NS: u64 = 10_000_000_000;
 
-#[derive(Default)]
 pub(crate) struct Root {
+    id: u32,
     running: Option<Running>,
 }
 
@@ -27,6 +28,10 @@ struct Running {
 }
 
 impl Root {
+    pub(crate) fn new(id: u32) -> Self {
+        Self { id, running: None }
+    }
+
     fn on_call(&mut self, act: impl FnOnce(&mut Running)) {
         if let Some(running) = &mut self.running {
             act(running);
@@ -44,6 +49,20 @@ impl Running {
             host::now(),
             flush,
         );
+    }
+
+    /// Answers for upstreams that were too slow with answers that are held.
+    fn end_holds(&self, root: u32, now: Now) {
+        let due = self.worker.held.borrow_mut().take_due(now);
+        if due.is_empty() {
+            return;
+        }
+        for (stream, exchange) in due {
+            if host::act_for(stream) {
+                http::hold_expired(&self.worker, &exchange, now);
+            }
+        }
+        host::act_for(root);
     }
 
     fn is_drained(&self) -> bool {
@@ -134,6 +153,7 @@ impl RootContext for Root {
         let Some(running) = &mut self.running else { return };
         let now = host::now();
         running.send();
+        running.end_holds(self.id, now);
         let worker = &running.worker;
         if running.drain_until.is_none() {
             running.poll.tick(worker, now);
@@ -151,9 +171,9 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let running = self.running.as_ref()?;
-        Some(Box::new(Stream::new(Rc::clone(&running.worker))))
+        Some(Box::new(Stream::new(id, Rc::clone(&running.worker))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -1,5 +1,6 @@
 //! What one worker's VM keeps between requests. Streams share it with the root context that made them.
 
+use crate::held::Held;
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
 use crate::random::Random;
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     pub(crate) shares: RefCell<Shares>,
     pub(crate) averages: RefCell<Averages>,
     pub(crate) outboxes: RefCell<Outboxes>,
+    pub(crate) held: RefCell<Held>,
     pub(crate) random: RefCell<Random>,
     pub(crate) metrics: Metrics,
     /// Last minute in which a key was used, until a poll reports it.
@@ -41,12 +43,13 @@ impl Worker {
         let id = random.take().map_or(0, u64::from_le_bytes);
         Self {
             authorization: format!("Bearer {}", config.token),
-            outboxes: RefCell::new(Outboxes::new(&node_id)),
+            outboxes: RefCell::new(Outboxes::new(&config, &node_id)),
             config,
             node_id,
             id,
             snapshot: RefCell::default(),
             shares: RefCell::default(),
+            held: RefCell::default(),
             averages: RefCell::default(),
             random: RefCell::new(random),
             metrics: Metrics::define(),
@@ -96,6 +99,7 @@ impl Worker {
             | Effect::EditResponseHeaders(_)
             | Effect::SetResponseBody(_)
             | Effect::AppendResponseBody(_)
+            | Effect::Hold { .. }
             | Effect::AddResponseTrailer(..)
             | Effect::Reply(_) => {}
         }

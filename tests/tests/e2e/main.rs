@@ -11,6 +11,7 @@ mod request_bodies;
 mod rules;
 mod sdk;
 mod streams;
+mod time_outs;
 mod upstream_faults;
 
 use rateguard_tests::scene::{Answer, Key, Scene};

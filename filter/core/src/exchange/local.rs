@@ -1,7 +1,10 @@
 //! Answers that Envoy gives itself, put into our words.
 
+use super::finish::Ending;
 use super::response::{Seen, common_headers, continue_with, set_all};
-use super::{Done, ErrorType, Exchange, Forwarding, Rejected, World, admission, finish};
+use super::{
+    Answer, Done, ErrorType, Exchange, Forwarding, ReadingResponse, Rejected, World, admission, finish,
+};
 use crate::edits::HeaderEdits;
 use crate::effect::{Effect, Effects, Flow, Metric, Reply};
 use crate::event::Now;
@@ -50,6 +53,16 @@ fn answer_locally(
     now: Now,
 ) -> (Exchange, Effects) {
     let refusal = Refusal::new(code);
+    let more = refusal_headers(&refusal, &done, now);
+    let body = refusal.body(&done.call.id);
+    let (mut effects, replacement) = replace(headers, end_of_stream, done.call.is_head(), code, &more, body);
+    effects.list.push(Effect::Count(Metric::LocalReply));
+    done.replacement = replacement;
+    (Exchange::Done(Box::new(done)), effects)
+}
+
+/// What the error says, and what every answer to an admitted request does.
+fn refusal_headers(refusal: &Refusal, done: &Done, now: Now) -> HeaderText {
     let mut more = refusal.headers(&done.call.id);
     let cost = done.consumption.cost;
     let mut common = HeaderText::with_capacity(10);
@@ -58,10 +71,32 @@ fn answer_locally(
     for (name, value) in common.iter().filter(|(name, _)| *name != REQUEST_ID) {
         more.push_str(name, value);
     }
-    let body = refusal.body(&done.call.id);
-    let (mut effects, replacement) = replace(headers, end_of_stream, done.call.is_head(), code, &more, body);
-    effects.list.push(Effect::Count(Metric::LocalReply));
-    done.replacement = replacement;
+    more
+}
+
+/// The API's time is over and its answer, held for its headers, is not whole: the client has seen nothing of it. The
+/// upstream has worked on it and will bill it.
+pub(super) fn hold_expired(state: Box<ReadingResponse>, now: Now) -> (Exchange, Effects) {
+    if !matches!(state.answer, Answer::Held(_)) {
+        return (Exchange::ReadingResponse(state), Effects::default());
+    }
+    let code = ErrorCode::UpstreamTimeout;
+    let mut done = finish::done(state, Ending::Broken);
+    done.status = code.status();
+    done.error_type = ErrorType::Code(code);
+    let refusal = Refusal::new(code);
+    let reply = Reply {
+        status: code.status(),
+        headers: refusal_headers(&refusal, &done, now)
+            .iter()
+            .map(|(name, value)| (name, value.to_owned()))
+            .collect(),
+        body: refusal.body(&done.call.id),
+    };
+    let effects = Effects {
+        flow: Flow::Pause,
+        list: vec![Effect::Count(Metric::LocalReply), Effect::Reply(Box::new(reply))],
+    };
     (Exchange::Done(Box::new(done)), effects)
 }
 

@@ -123,6 +123,7 @@ pub(super) fn headers(
         answer: Answer::Passing { is_stream, hider },
     };
     if held {
+        let until = state.forwarded.plus_ms(state.call.policy.api.timeout_ms);
         let state = ReadingResponse {
             answer: Answer::Held(headers),
             ..state
@@ -131,7 +132,7 @@ pub(super) fn headers(
             Exchange::ReadingResponse(Box::new(state)),
             Effects {
                 flow: Flow::Pause,
-                list: Vec::new(),
+                list: vec![Effect::Hold { until }],
             },
         );
     }

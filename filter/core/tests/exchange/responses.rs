@@ -300,6 +300,68 @@ fn dp_14_up_10_an_answer_that_breaks_off_while_held_is_a_502_charged_as_estimate
 }
 
 #[test]
+fn a_held_answer_that_is_not_whole_in_time_is_a_504_charged_as_estimated() {
+    let mut scene = Scene::new();
+    scene.post("/proxy/openai/chat/completions", QUESTION);
+    scene.wait_ms(5);
+    scene.admit();
+    let until = scene.now.plus_ms(30_000);
+    scene.wait_ms(20);
+    scene.answer("200", &[JSON, ("content-length", "500")], false);
+    assert!(
+        scene.done.contains(&Effect::Hold { until }),
+        "from when it was sent"
+    );
+    scene.chunk(&ANSWER[..50], false);
+    scene.now = until;
+    assert_eq!(scene.step(Event::HoldExpired), Flow::Pause);
+    assert_eq!(scene.refusal(), (504, "upstream_timeout".to_owned()));
+    assert_ne!(scene.reply_header("x-rateguard-cost-cents").as_deref(), Some("0"));
+    assert!(scene.reply_header("x-ratelimit-limit").is_some());
+    scene.end();
+    let event = scene.event();
+    assert_eq!(
+        (event.status_code, event.error_type.as_str(), event.usage_source),
+        (504, "upstream_timeout", Some(UsageSource::Estimated))
+    );
+    assert!(event.cost > NanoUsd::ZERO);
+    assert_eq!(scene.actual(Unit::NanoUsd), Some(event.cost.0));
+}
+
+#[test]
+fn what_is_not_held_any_more_has_all_the_time_it_needs() {
+    let mut streamed = Scene::new();
+    streamed.post("/proxy/openai/chat/completions", QUESTION);
+    streamed.admit();
+    streamed.answer("200", &[("content-type", "text/event-stream")], false);
+    assert!(
+        !streamed
+            .done
+            .iter()
+            .any(|effect| matches!(effect, Effect::Hold { .. }))
+    );
+    streamed.step(Event::HoldExpired);
+    streamed.chunk("data: [DONE]\n\n", true);
+    streamed.end();
+    assert_eq!(streamed.event().status_code, 200);
+
+    let mut answered = Scene::new();
+    answered.post("/proxy/openai/chat/completions", QUESTION);
+    answered.admit();
+    answered.answer("200", &[JSON], false);
+    answered.chunk(ANSWER, true);
+    answered.step(Event::HoldExpired);
+    answered.end();
+    assert_eq!(answered.event().error_type, "");
+    assert!(
+        !answered
+            .done
+            .iter()
+            .any(|effect| matches!(effect, Effect::Reply(_)))
+    );
+}
+
+#[test]
 fn dp_15_a_stream_left_early_pays_for_the_text_it_was_sent() {
     let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":\
                  {\"input_tokens\":10,\"output_tokens\":1}}}\n\n";
