@@ -220,7 +220,10 @@ mod tests {
         let config = parse("").expect("valid");
         assert_eq!(config.mode, Mode::Gateway);
         assert_eq!(config.reserve_timeout_ms, 150);
-        assert_eq!((config.reservation_ttl_ms, config.renew_interval_ms), (60_000, 20_000));
+        assert_eq!(
+            (config.reservation_ttl_ms, config.renew_interval_ms),
+            (60_000, 20_000)
+        );
         assert_eq!(config.request_body_max_bytes, 10_485_760);
     }
 

@@ -13,6 +13,7 @@ impl Now {
         i64::try_from(self.0 / 1_000_000).unwrap_or(i64::MAX)
     }
 
+    #[must_use]
     pub fn plus_ms(self, ms: u32) -> Self {
         Self(self.0.saturating_add(u64::from(ms) * 1_000_000))
     }
