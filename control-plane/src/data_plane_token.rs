@@ -11,7 +11,7 @@ use crate::entropy::{self, Entropy};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rateguard_model::digest::Digest;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use std::fmt;
 use uuid::Uuid;
 
@@ -66,34 +66,36 @@ pub async fn create_for_all_workspaces(
     entropy: &dyn Entropy,
     name: &str,
 ) -> Result<String, DbError> {
-    let created = create(db, clock, entropy, None, name).await?;
+    let mut tx = db.begin().await?;
+    let created = create(&mut tx, clock, entropy, None, name).await?;
+    tx.commit().await?;
     Ok(created.token.text)
 }
 
 /// Stores a token that sees one workspace only.
 pub async fn create_for_workspace(
-    db: &PgPool,
+    tx: &mut Transaction<'_, Postgres>,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
     workspace_id: Uuid,
     name: &str,
 ) -> Result<Created, DbError> {
-    create(db, clock, entropy, Some(workspace_id), name).await
+    create(tx, clock, entropy, Some(workspace_id), name).await
 }
 
 /// Ends a token of a workspace; `false` if it has no such token in force. Polls that hang with it answer 401.
-pub async fn revoke(db: &PgPool, clock: &dyn Clock, workspace_id: Uuid, id: Uuid) -> Result<bool, DbError> {
-    let mut tx = db.begin().await?;
-    let feed_version = feed::next_version(&mut tx).await?;
-    let revoked = data_plane_token::revoke(&mut tx, workspace_id, id, clock.now(), feed_version).await?;
-    if revoked {
-        tx.commit().await?;
-    }
-    Ok(revoked)
+pub async fn revoke(
+    tx: &mut Transaction<'_, Postgres>,
+    clock: &dyn Clock,
+    workspace_id: Uuid,
+    id: Uuid,
+) -> Result<bool, DbError> {
+    let feed_version = feed::next_version(tx).await?;
+    data_plane_token::revoke(tx, workspace_id, id, clock.now(), feed_version).await
 }
 
 async fn create(
-    db: &PgPool,
+    tx: &mut Transaction<'_, Postgres>,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
     workspace_id: Option<Uuid>,
@@ -101,8 +103,7 @@ async fn create(
 ) -> Result<Created, DbError> {
     let token = generate(entropy);
     let id = entropy::uuid_v7(clock.now_ms(), entropy);
-    let mut tx = db.begin().await?;
-    let feed_version = feed::next_version(&mut tx).await?;
+    let feed_version = feed::next_version(tx).await?;
     let row = NewRow {
         id,
         workspace_id,
@@ -111,8 +112,7 @@ async fn create(
         created_at: clock.now(),
         feed_version,
     };
-    data_plane_token::insert(&mut tx, row).await?;
-    tx.commit().await?;
+    data_plane_token::insert(tx, row).await?;
     Ok(Created { id, token })
 }
 

@@ -5,6 +5,7 @@ use super::error::{ApiError, Faults};
 use super::extract::{Access, Body, ItemId};
 use super::permission::Permission;
 use super::text;
+use crate::audit::{Entry, Write};
 use crate::data_plane_token;
 use crate::db::data_plane_node::{self as nodes, Node};
 use crate::db::data_plane_token::{self as tokens, Token};
@@ -14,6 +15,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rateguard_api::data_plane as body;
 use rateguard_api::list::List;
+use rateguard_api::name::AuditAction;
 use std::collections::HashMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -69,8 +71,9 @@ async fn create(
     let name = text::name(&mut faults, "name", &body.name);
     let name = faults.finish(name)?;
     let created_at = state.now();
+    let mut tx = Write::begin(&state, access.actor()).await?;
     let created = data_plane_token::create_for_workspace(
-        &state.db,
+        &mut tx,
         state.clock.as_ref(),
         state.entropy.as_ref(),
         access.workspace_id(),
@@ -85,6 +88,13 @@ async fn create(
         all_workspaces: false,
     };
     let record = show(token, Vec::new());
+    let entry = Entry::new(
+        AuditAction::DataPlaneTokenCreate,
+        access.workspace_id(),
+        created.id,
+        &record.name,
+    );
+    tx.commit(entry.after(&record)).await?;
     Ok((
         StatusCode::CREATED,
         Json(body::DataPlaneTokenWithSecret {
@@ -110,11 +120,18 @@ async fn revoke(
     ItemId(id): ItemId,
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteDataPlanes)?;
-    if data_plane_token::revoke(&state.db, state.clock.as_ref(), access.workspace_id(), id).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(ApiError::NotFound("data-plane token"))
+    const UNKNOWN: ApiError = ApiError::NotFound("data-plane token");
+    let workspace_id = access.workspace_id();
+    let known = tokens::list(&state.db, workspace_id).await?;
+    let token = known.into_iter().find(|token| token.id == id).ok_or(UNKNOWN)?;
+    let mut tx = Write::begin(&state, access.actor()).await?;
+    if !data_plane_token::revoke(&mut tx, state.clock.as_ref(), workspace_id, id).await? {
+        return Err(UNKNOWN);
     }
+    let before = show(token, Vec::new());
+    let entry = Entry::new(AuditAction::DataPlaneTokenRevoke, workspace_id, id, &before.name);
+    tx.commit(entry.before(&before)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn show(token: Token, nodes: Vec<body::DataPlaneNode>) -> body::DataPlaneToken {

@@ -98,7 +98,12 @@ impl App {
         let (db, url) = postgres::fresh_database().await;
         let mut config = Config::for_testing(&url);
         let public = |name: &str| (name.to_owned(), vec!["93.184.216.34".parse().unwrap()]);
-        let names = BTreeMap::from([public("api.openai.test"), public("api.other.test")]);
+        let names = BTreeMap::from([
+            public("api.openai.test"),
+            public("api.other.test"),
+            // Of the document's examples.
+            public("api.openai.com"),
+        ]);
         config.upstream_allow = config.upstream_allow.with_names(names);
         change(&mut config);
         let clock = Arc::new(ManualClock::at_ms(START_MS));
