@@ -4,6 +4,7 @@ mod configuration;
 mod filter_reload;
 mod limit_service;
 mod redis;
+mod reservations;
 mod upstream_address;
 
 use rateguard_tests::scene::{Answer, Key, Scene};
