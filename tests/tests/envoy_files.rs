@@ -47,6 +47,9 @@ fn every_file_is_loaded() {
         ("DATA_PLANE_TOKEN", format!("rgdp_{}", "A".repeat(43))),
         ("RESERVE_TIMEOUT_MS", "150".to_owned()),
         ("NODE_ID", "validated".to_owned()),
+        ("API_HOST", "llm.mesh.internal".to_owned()),
+        ("UPSTREAM_HOST", "127.0.0.1".to_owned()),
+        ("UPSTREAM_PORT", port()),
         ("CORS_ORIGINS_REGEX", ".*".to_owned()),
         ("CA_FILE", envoy::authorities().unwrap().display().to_string()),
     ]);

@@ -4,6 +4,7 @@
 mod admission;
 mod auth_abuse;
 mod budgets;
+mod drop_in;
 mod errors;
 mod headers;
 mod models;
