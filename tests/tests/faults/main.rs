@@ -6,10 +6,12 @@ mod limit_service;
 mod redis;
 mod reservations;
 mod upstream_address;
+mod upstream_tls;
 
 use rateguard_tests::scene::{Answer, Key, Scene};
-use rateguard_tests::stack::Stack;
+use rateguard_tests::stack::{Stack, artifacts};
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A workspace with an `openai` API, a rule for 1 000 requests and a key, in force.
@@ -21,6 +23,16 @@ async fn governed(stack: &Stack) -> (Scene<'_>, Key) {
     scene.in_force().await.expect("in force");
     assert_eq!(Answer::of(scene.chat(&key)).await.status, 200);
     (scene, key)
+}
+
+/// The gateway's configuration with a line of it replaced, in a file of its own.
+fn gateway_with(folder: &tempfile::TempDir, line: &str, replacement: &str) -> PathBuf {
+    let template = artifacts::repository().join("envoy/gateway.yaml");
+    let text = std::fs::read_to_string(template).expect("the gateway's configuration");
+    assert_eq!(text.matches(line).count(), 1, "{line}");
+    let path = folder.path().join("gateway.yaml");
+    std::fs::write(&path, text.replace(line, replacement)).expect("written");
+    path
 }
 
 /// Waits until `done` answers true, or fails after `deadline` with what was waited for.

@@ -1,22 +1,11 @@
 //! Reservations of answers that take long, of callers that leave, and of an Envoy that dies.
 
-use crate::eventually;
+use crate::{eventually, gateway_with};
 use rateguard_tests::proxy::Wire;
 use rateguard_tests::scene::{Answer, Key, Scene};
-use rateguard_tests::stack::{Link, Part, Stack, artifacts};
+use rateguard_tests::stack::{Link, Part, Stack};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::time::Duration;
-
-/// The gateway's configuration with a line of it replaced, in a file of its own.
-fn gateway_with(folder: &tempfile::TempDir, line: &str, replacement: &str) -> PathBuf {
-    let template = artifacts::repository().join("envoy/gateway.yaml");
-    let text = std::fs::read_to_string(template).expect("the gateway's configuration");
-    assert_eq!(text.matches(line).count(), 1, "{line}");
-    let path = folder.path().join("gateway.yaml");
-    std::fs::write(&path, text.replace(line, replacement)).expect("written");
-    path
-}
 
 async fn budgeted(stack: &Stack) -> (Scene<'_>, Key) {
     let scene = Scene::new(stack).await.expect("a workspace");
