@@ -8,10 +8,6 @@ use std::time::Duration;
 use rateguard_tests::stack::artifacts::{FilterBuild, filter_wasm, programs};
 use rateguard_tests::stack::folder::Folder;
 use rateguard_tests::stack::wait;
-use tokio::sync::Mutex;
-
-/// `up` looks for the ports that a person expects: two at the same moment would race for them.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 fn dev(home: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rateguard-dev"));
@@ -88,7 +84,6 @@ async fn governed_request_succeeds(variables: &BTreeMap<String, String>) {
 
 #[tokio::test]
 async fn up_serves_down_stops_and_data_stays() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     programs().unwrap();
     let home = Home(Folder::temporary().unwrap());
 
@@ -129,7 +124,6 @@ async fn up_serves_down_stops_and_data_stays() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn every_part_ends_with_a_killed_supervisor() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     programs().unwrap();
     let home = Home(Folder::temporary().unwrap());
     let up = dev(home.path(), &["up"]);

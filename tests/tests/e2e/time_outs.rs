@@ -50,7 +50,7 @@ async fn a_held_answer_that_dribbles_is_a_504_and_charged_as_estimated() {
     );
     let took = start.elapsed();
     assert!(
-        took >= Duration::from_millis(1_000) && took < Duration::from_secs(10),
+        took >= Duration::from_secs(1) && took < Duration::from_secs(10),
         "{took:?}"
     );
     assert_eq!(

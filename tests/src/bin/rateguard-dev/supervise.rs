@@ -48,9 +48,13 @@ async fn start(home: &Path) -> Result<Stack> {
 }
 
 async fn start_once(home: &Path) -> Result<Stack> {
-    let console = ports::free_from(CONSOLE_PORT, &[GATEWAY_PORT, STUB_PORT])?;
-    let gateway = ports::free_from(GATEWAY_PORT, &[console, STUB_PORT])?;
-    let stub = ports::free_from(STUB_PORT, &[console, gateway])?;
+    // Claimed until every part has its port: two `up` at the same instant find the same ports free.
+    let claimed_console = ports::claim_from(CONSOLE_PORT, &[GATEWAY_PORT, STUB_PORT])?;
+    let console = claimed_console.port();
+    let claimed_gateway = ports::claim_from(GATEWAY_PORT, &[console, STUB_PORT])?;
+    let gateway = claimed_gateway.port();
+    let claimed_stub = ports::claim_from(STUB_PORT, &[console, gateway])?;
+    let stub = claimed_stub.port();
     for (what, wanted, got) in [
         ("console", CONSOLE_PORT, console),
         ("gateway", GATEWAY_PORT, gateway),
