@@ -4,17 +4,20 @@
 //! SQL is spelled in `db` only. Time, ids and randomness come from [`state::AppState`]. Handlers extract, make one
 //! call, and answer.
 
+pub mod assets;
 pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod data_plane_token;
 pub mod db;
+pub mod doctor;
 pub mod entropy;
 pub mod feed;
 pub mod hex;
 pub mod http;
 pub mod limits;
+pub mod readiness;
 pub mod secrets;
 pub mod seed;
 pub mod serve;

@@ -6,6 +6,9 @@ use rateguard_wire::v1::{BudgetState, BudgetStatusRequest, ResetRequest};
 use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use uuid::Uuid;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,6 +27,7 @@ pub enum LimitsError {
 #[derive(Clone)]
 pub struct LimitsClient {
     client: Option<LimitServiceClient<Channel>>,
+    health: Option<HealthClient<Channel>>,
     authorization: Option<MetadataValue<Ascii>>,
 }
 
@@ -31,12 +35,10 @@ impl LimitsClient {
     /// Must be called on a Tokio runtime. A URL that [`Limits`] took and tonic does not counts as none.
     pub fn new(limits: &Limits) -> Self {
         let endpoint = limits.url.clone().and_then(|url| Endpoint::from_shared(url).ok());
-        let client = endpoint.map(|e| {
-            LimitServiceClient::new(
-                e.connect_timeout(CONNECT_TIMEOUT)
-                    .timeout(CALL_TIMEOUT)
-                    .connect_lazy(),
-            )
+        let channel = endpoint.map(|e| {
+            e.connect_timeout(CONNECT_TIMEOUT)
+                .timeout(CALL_TIMEOUT)
+                .connect_lazy()
         });
         let authorization = limits.token.as_ref().and_then(|token| {
             let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.expose()).parse().ok()?;
@@ -44,7 +46,8 @@ impl LimitsClient {
             Some(value)
         });
         Self {
-            client,
+            client: channel.clone().map(LimitServiceClient::new),
+            health: channel.map(HealthClient::new),
             authorization,
         }
     }
@@ -52,6 +55,16 @@ impl LimitsClient {
     /// Whether `LIMITS_URL` is set.
     pub fn is_configured(&self) -> bool {
         self.client.is_some()
+    }
+
+    /// Whether the service says that it serves (gRPC health; needs no token).
+    pub async fn is_serving(&self) -> Result<bool, LimitsError> {
+        let mut health = self.health.clone().ok_or(LimitsError::NotConfigured)?;
+        let response = health
+            .check(HealthCheckRequest::default())
+            .await
+            .map_err(call_error)?;
+        Ok(response.into_inner().status() == ServingStatus::Serving)
     }
 
     /// What the budgets of a workspace have spent and hold. One that the service has not been fed yet is absent.

@@ -2,7 +2,8 @@
 
 use crate::auth::{reset, upkeep};
 use crate::clock::SystemClock;
-use crate::config::{Config, DatabaseConfig, process_env};
+use crate::config::{Config, DatabaseConfig, DoctorConfig, Settings};
+use crate::doctor::{self, DoctorArgs};
 use crate::entropy::SystemEntropy;
 use crate::secrets::{Keyring, rotation};
 use crate::seed::{self, SeedArgs};
@@ -13,9 +14,10 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// The migrations, compiled in.
@@ -23,16 +25,24 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgr
 
 const CONNECTIONS_MAX: u32 = 16;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Exit code of a program that was told to stop twice.
+const EXIT_CUT: i32 = 2;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Serve the REST API, the configuration feed and Envoy's clusters
-    Serve,
+    /// Serve the REST API, the console, the configuration feed and Envoy's clusters
+    Serve {
+        /// Run every worker in this process too. There is none yet besides the feed, which always runs
+        #[arg(long)]
+        all: bool,
+    },
     /// Bring the database's tables up to date
     Migrate,
     /// Make the demo user, workspace, APIs, key, rules and budget
     Seed(SeedArgs),
+    /// Prove that every dependency answers and that the gateway is governed; exit code 1 if not
+    Doctor(DoctorArgs),
     /// Print a one-time link with which a person sets a new password
     ResetPassword {
         /// The account's address
@@ -62,34 +72,45 @@ pub enum TokenCommand {
 }
 
 /// Runs one subcommand to its end.
-pub async fn execute(command: Command) -> anyhow::Result<()> {
+pub async fn execute(command: Command, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let env = |name: &str| settings.get(name);
     match command {
-        Command::Serve => serve(Config::from_env(&process_env)?).await,
+        Command::Serve { all: _ } => return serve(Config::from_env(&env)?, settings).await,
         Command::Migrate => {
-            let config = DatabaseConfig::from_env(&process_env)?;
-            migrate(&connect(config.database_url.expose()).await?).await
+            let config = DatabaseConfig::from_env(&env)?;
+            migrate(&connect(config.database_url.expose()).await?).await?;
         }
         Command::Seed(args) => {
-            let config = Config::from_env(&process_env)?;
+            let config = Config::from_env(&env)?;
             let db = connect(config.database_url.expose()).await?;
             let (_stop, shutdown) = watch::channel(false);
-            seed::run(AppState::new(config, db, system_sources(shutdown)), args).await
+            seed::run(AppState::new(config, db, system_sources(shutdown)), args).await?;
+        }
+        Command::Doctor(args) => {
+            let report = doctor::examine(&DoctorConfig::from_env(&env)?).await;
+            if args.json {
+                println!("{:#}", report.json());
+            } else {
+                print!("{report}");
+            }
+            if report.has_failed() {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::ResetPassword { email } => {
-            let config = DatabaseConfig::from_env(&process_env)?;
+            let config = DatabaseConfig::from_env(&env)?;
             let db = connect(config.database_url.expose()).await?;
             let made = reset::create(&db, &SystemClock, &SystemEntropy, &email).await?;
             let token = made.with_context(|| format!("no account has the address {email}"))?;
             println!("{}", reset::link(&config.console_public_url, &token));
-            Ok(())
         }
         Command::RotateMasterKey => {
-            let config = Config::from_env(&process_env)?;
+            let config = Config::from_env(&env)?;
             let db = connect(config.database_url.expose()).await?;
             let keyring = Keyring::of(&config.encryption_keys);
             let outcome = rotation::rotate(&db, &keyring, &SystemEntropy).await?;
             println!("{outcome}");
-            outcome.into_result().map_err(anyhow::Error::from)
+            outcome.into_result()?;
         }
         Command::DataPlaneToken {
             command:
@@ -98,14 +119,14 @@ pub async fn execute(command: Command) -> anyhow::Result<()> {
                     name,
                 },
         } => {
-            let config = DatabaseConfig::from_env(&process_env)?;
+            let config = DatabaseConfig::from_env(&env)?;
             let db = connect(config.database_url.expose()).await?;
             let token =
                 data_plane_token::create_for_all_workspaces(&db, &SystemClock, &SystemEntropy, &name).await?;
             println!("{token}");
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn system_sources(shutdown: watch::Receiver<bool>) -> Sources {
@@ -131,8 +152,9 @@ async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    telemetry::start_logging(config.log_format, process_env("RUST_LOG").as_deref());
+async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> {
+    telemetry::start_logging(config.log_format, settings.get("RUST_LOG").as_deref());
+    let mut signals = Signals::new().context("cannot listen for signals")?;
     let db = connect(config.database_url.expose()).await?;
     let listen_addr = config.listen_addr;
     let (stop, shutdown) = watch::channel(false);
@@ -144,38 +166,59 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let upkeep = tokio::spawn(upkeep::run(state.clone(), shutdown.clone()));
     tracing::info!("listening http={}", listener.local_addr()?);
     let mut draining = shutdown;
-    let server = axum::serve(
-        listener,
-        http::router(state).into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(async move {
+    let service = http::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         let _ = draining.wait_for(|stop| *stop).await;
     });
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
-        ended = &mut server => return ended?.context("the listener failed"),
-        () = told_to_stop() => {}
+        ended = &mut server => {
+            ended?.context("the listener failed")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        () = signals.next() => {}
     }
-    tracing::info!("stopping");
+    tracing::info!("stopping: new connections are refused, running requests end");
     stop.send_replace(true);
     // Hanging polls answer at once; whatever takes longer than this is cut.
-    if tokio::time::timeout(DRAIN_TIMEOUT, server).await.is_err() {
-        tracing::warn!("some requests did not end in time");
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
+        let _ = server.await;
+        let _ = background.await;
+    });
+    tokio::select! {
+        drained = drained => {
+            if drained.is_err() {
+                tracing::warn!("some requests did not end in time and are cut");
+            }
+            upkeep.abort();
+            Ok(ExitCode::SUCCESS)
+        }
+        () = signals.next() => {
+            tracing::warn!("told to stop a second time: what runs is cut");
+            // Not by returning: the runtime would wait for blocking work.
+            std::process::exit(EXIT_CUT);
+        }
     }
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, background).await;
-    upkeep.abort();
-    Ok(())
 }
 
-/// SIGTERM or SIGINT.
-async fn told_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = interrupt.await;
-        return;
-    };
-    tokio::select! {
-        _ = interrupt => {}
-        _ = terminate.recv() => {}
+/// SIGTERM and SIGINT, from the start on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

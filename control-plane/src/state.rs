@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::entropy::{self, Entropy};
 use crate::feed;
 use crate::limits::LimitsClient;
+use crate::readiness::Probes;
 use crate::secrets::Keyring;
 use crate::ssrf;
 use crate::telemetry::Metrics;
@@ -27,6 +28,7 @@ pub struct AppState {
     pub limits: LimitsClient,
     pub auth: Arc<Auth>,
     pub metrics: Arc<Metrics>,
+    pub probes: Arc<Probes>,
     /// Turns true when the program is told to stop: hanging polls answer at once.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -53,6 +55,7 @@ impl AppState {
             limits: LimitsClient::new(&config.limits),
             auth: Arc::new(Auth::new(&config)),
             metrics: Arc::new(Metrics::default()),
+            probes: Arc::default(),
             config: Arc::new(config),
             clock,
             entropy,

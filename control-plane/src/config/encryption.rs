@@ -25,10 +25,10 @@ impl fmt::Debug for EncryptionKeys {
 
 impl Reader<'_> {
     pub(super) fn encryption_keys(&mut self, environment: Environment) -> EncryptionKeys {
-        let current = self.value_or_file("ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE");
+        let current = self.secret_text("ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE");
         let text = self.real_secret("ENCRYPTION_KEY", current, EXAMPLE_ENCRYPTION_KEY, environment);
         let current = self.key("ENCRYPTION_KEY", &text);
-        let previous = self.value_or_file("ENCRYPTION_KEY_PREVIOUS", "ENCRYPTION_KEY_PREVIOUS_FILE");
+        let previous = self.secret_text("ENCRYPTION_KEY_PREVIOUS", "ENCRYPTION_KEY_PREVIOUS_FILE");
         let previous = previous.unwrap_or_default();
         let texts = previous.split([',', '\n']).filter(|text| !text.trim().is_empty());
         EncryptionKeys {
@@ -36,31 +36,6 @@ impl Reader<'_> {
             previous: texts
                 .map(|text| self.key("ENCRYPTION_KEY_PREVIOUS", text))
                 .collect(),
-        }
-    }
-
-    /// A secret in a variable, or in the file that another variable names.
-    fn value_or_file(&mut self, variable: &'static str, file_variable: &'static str) -> Option<String> {
-        match (self.get(variable), self.get(file_variable)) {
-            (Some(_), Some(_)) => {
-                self.problem(
-                    file_variable,
-                    format!("is set beside {variable}; set one of the two"),
-                );
-                None
-            }
-            (Some(value), None) => Some(value),
-            (None, Some(path)) => match std::fs::read_to_string(path.trim()) {
-                Ok(text) => Some(text),
-                Err(error) => {
-                    self.problem(
-                        file_variable,
-                        format!("names a file that cannot be read: {error}"),
-                    );
-                    None
-                }
-            },
-            (None, None) => None,
         }
     }
 

@@ -1,18 +1,24 @@
-//! Configuration, from the environment: parsed into types and checked as a whole before a port is bound.
+//! Configuration, from the environment or a file: parsed into types and checked as a whole before a port is bound.
 //!
 //! Every error names the variable, what is wrong with it, and the fix. All that is wrong is reported at once.
 
+mod doctor;
 mod encryption;
 mod people;
+mod reader;
 mod secret;
+mod settings;
 
 use crate::ssrf;
 use crate::xds::cluster::Settings as Upstream;
+use reader::Reader;
 use std::net::SocketAddr;
 
+pub use doctor::DoctorConfig;
 pub use encryption::EncryptionKeys;
 pub use people::Smtp;
 pub use secret::{EXAMPLE_ENCRYPTION_KEY, EXAMPLE_JWT_SECRET, Secret};
+pub use settings::{FILE_VARIABLE, Settings};
 
 /// Reads a variable; the program's own environment, or a table in tests.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -96,32 +102,14 @@ pub struct ConfigError(pub Vec<Problem>);
 fn list(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems
         .iter()
-        .map(|p| {
-            format!(
-                "
-  {}: {}",
-                p.variable, p.message
-            )
-        })
+        .map(|p| format!("\n  {}: {}", p.variable, p.message))
         .collect();
     lines.concat()
 }
 
-/// The program's environment.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program's one reading of its environment"
-)]
-pub fn process_env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 impl Config {
     pub fn from_env(env: Lookup<'_>) -> Result<Self, ConfigError> {
-        let mut reader = Reader {
-            env,
-            problems: Vec::new(),
-        };
+        let mut reader = Reader::new(env);
         let environment = reader.environment();
         let config = Self {
             environment,
@@ -190,179 +178,13 @@ pub struct DatabaseConfig {
 
 impl DatabaseConfig {
     pub fn from_env(env: Lookup<'_>) -> Result<Self, ConfigError> {
-        let mut reader = Reader {
-            env,
-            problems: Vec::new(),
-        };
+        let mut reader = Reader::new(env);
         let config = Self {
             database_url: reader.database_url(),
             console_public_url: reader.http_url("CONSOLE_PUBLIC_URL", "http://127.0.0.1:3000"),
             log_format: reader.log_format(),
         };
         reader.finish(config)
-    }
-}
-
-struct Reader<'a> {
-    env: Lookup<'a>,
-    problems: Vec<Problem>,
-}
-
-impl Reader<'_> {
-    fn finish<T>(self, value: T) -> Result<T, ConfigError> {
-        if self.problems.is_empty() {
-            Ok(value)
-        } else {
-            Err(ConfigError(self.problems))
-        }
-    }
-
-    fn get(&self, variable: &'static str) -> Option<String> {
-        (self.env)(variable).filter(|value| !value.trim().is_empty())
-    }
-
-    fn problem(&mut self, variable: &'static str, message: impl Into<String>) {
-        self.problems.push(Problem {
-            variable,
-            message: message.into(),
-        });
-    }
-
-    fn environment(&mut self) -> Environment {
-        self.choice(
-            "RATEGUARD_ENV",
-            &[
-                ("development", Environment::Development),
-                ("production", Environment::Production),
-            ],
-            Environment::Production,
-        )
-    }
-
-    fn log_format(&mut self) -> LogFormat {
-        self.choice(
-            "LOG_FORMAT",
-            &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-            LogFormat::Text,
-        )
-    }
-
-    fn choice<T: Copy>(&mut self, variable: &'static str, choices: &[(&str, T)], default: T) -> T {
-        let Some(value) = self.get(variable) else {
-            return default;
-        };
-        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
-            return *choice;
-        }
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        self.problem(variable, format!("`{value}` is none of {}", names.join(", ")));
-        default
-    }
-
-    fn parsed(&mut self, variable: &'static str, default: &str, form: &str) -> SocketAddr {
-        let value = self.get(variable).unwrap_or_else(|| default.to_owned());
-        value.parse().unwrap_or_else(|_| {
-            self.problem(variable, format!("`{value}` is not {form}"));
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        })
-    }
-
-    fn http_url(&mut self, variable: &'static str, default: &str) -> String {
-        let value = self.get(variable).unwrap_or_else(|| default.to_owned());
-        let usable = url::Url::parse(&value)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
-        if !usable {
-            self.problem(
-                variable,
-                format!("`{value}` is not a URL of the form http://host:port"),
-            );
-        }
-        value.trim_end_matches('/').to_owned()
-    }
-
-    fn database_url(&mut self) -> Secret {
-        match self.get("DATABASE_URL") {
-            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Secret::new(&url)
-            }
-            Some(_) => {
-                self.problem(
-                    "DATABASE_URL",
-                    "is not of the form postgres://user:password@host:5432/database",
-                );
-                Secret::new("")
-            }
-            None => {
-                self.problem(
-                    "DATABASE_URL",
-                    "is missing; set it to postgres://user:password@host:5432/database",
-                );
-                Secret::new("")
-            }
-        }
-    }
-
-    fn upstream(&mut self) -> Upstream {
-        let default = Upstream::default();
-        Upstream {
-            connect_timeout_ms: self.number(
-                "UPSTREAM_CONNECT_TIMEOUT_MS",
-                default.connect_timeout_ms,
-                100,
-                60_000,
-            ),
-            connections_max: self.number("UPSTREAM_CONNECTIONS_MAX", default.connections_max, 1, 1_000_000),
-            pending_max: self.number("UPSTREAM_PENDING_MAX", default.pending_max, 1, 1_000_000),
-            requests_max: self.number("UPSTREAM_REQUESTS_MAX", default.requests_max, 1, 1_000_000),
-        }
-    }
-
-    fn number(&mut self, variable: &'static str, default: u32, min: u32, max: u32) -> u32 {
-        let Some(text) = self.get(variable) else {
-            return default;
-        };
-        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-        number.unwrap_or_else(|| {
-            self.problem(variable, format!("`{text}` is not a number from {min} to {max}"));
-            default
-        })
-    }
-
-    fn upstream_allow(&mut self) -> ssrf::Policy {
-        let Some(text) = self.get("UPSTREAM_ALLOW") else {
-            return ssrf::Policy::default();
-        };
-        text.parse().unwrap_or_else(|error| {
-            self.problem(
-                "UPSTREAM_ALLOW",
-                format!("{error}; e.g. http://10.1.0.0/16:8080,https://10.2.0.0/16:*"),
-            );
-            ssrf::Policy::default()
-        })
-    }
-
-    fn limits(&mut self, environment: Environment) -> Limits {
-        let url = self.get("LIMITS_URL").map(|_| self.http_url("LIMITS_URL", ""));
-        let token = self.get("LIMITS_TOKEN");
-        match &token {
-            Some(token) if !token.starts_with("rgdp_") => {
-                self.problem(
-                    "LIMITS_TOKEN",
-                    "does not start with rgdp_; make one with `data-plane-token create`",
-                );
-            }
-            None if url.is_some() && environment == Environment::Production => {
-                self.problem(
-                    "LIMITS_TOKEN",
-                    "is missing while LIMITS_URL is set; make one with `data-plane-token create --all-workspaces`",
-                );
-            }
-            Some(_) | None => {}
-        }
-        Limits {
-            url,
-            token: token.as_deref().map(Secret::new),
-        }
     }
 }
 

@@ -26,7 +26,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn smtp(&mut self, environment: Environment) -> Option<Smtp> {
-        let (url, from) = match (self.get("SMTP_URL"), self.get("SMTP_FROM")) {
+        let (url, from) = match (
+            self.secret_text("SMTP_URL", "SMTP_URL_FILE"),
+            self.get("SMTP_FROM"),
+        ) {
             (None, None) => return None,
             (Some(url), Some(from)) => (url, from),
             (Some(_), None) => {

@@ -1,6 +1,7 @@
 //! The secrets of the configuration, and the example values that production refuses.
 
-use super::{Environment, Reader};
+use super::Environment;
+use super::reader::Reader;
 
 /// What development falls back to. Anybody can read it: production refuses it.
 pub const EXAMPLE_JWT_SECRET: &str = "example-jwt-secret-for-development-only";
@@ -32,7 +33,7 @@ impl std::fmt::Debug for Secret {
 
 impl Reader<'_> {
     pub(super) fn jwt_secret(&mut self, environment: Environment) -> Secret {
-        let secret = self.secret("JWT_SECRET", EXAMPLE_JWT_SECRET, environment);
+        let secret = self.jwt_secret_text(environment);
         if secret.len() < JWT_SECRET_BYTES_MIN {
             self.problem(
                 "JWT_SECRET",
@@ -44,7 +45,7 @@ impl Reader<'_> {
 
     pub(super) fn jwt_secret_previous(&mut self, environment: Environment) -> Option<Secret> {
         const VARIABLE: &str = "JWT_SECRET_PREVIOUS";
-        let secret = self.get(VARIABLE)?;
+        let secret = self.secret_text(VARIABLE, "JWT_SECRET_PREVIOUS_FILE")?;
         if secret.len() < JWT_SECRET_BYTES_MIN {
             self.problem(
                 VARIABLE,
@@ -56,13 +57,12 @@ impl Reader<'_> {
         Some(Secret::new(&secret))
     }
 
-    /// In development a missing secret is the example one; in production it is a problem, like the example itself.
-    fn secret(&mut self, variable: &'static str, example: &str, environment: Environment) -> String {
-        let value = self.get(variable);
-        self.real_secret(variable, value, example, environment)
+    fn jwt_secret_text(&mut self, environment: Environment) -> String {
+        let value = self.secret_text("JWT_SECRET", "JWT_SECRET_FILE");
+        self.real_secret("JWT_SECRET", value, EXAMPLE_JWT_SECRET, environment)
     }
 
-    /// The same for a value that was read already.
+    /// In development a missing secret is the example one; in production it is a problem, like the example itself.
     pub(super) fn real_secret(
         &mut self,
         variable: &'static str,

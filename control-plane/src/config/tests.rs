@@ -182,3 +182,27 @@ fn keys_can_come_from_files_and_older_ones_still_open() {
     let short = [("ENCRYPTION_KEY", KEY), ("ENCRYPTION_KEY_PREVIOUS", "c2hvcnQ=")];
     assert_eq!(refused(&short), "ENCRYPTION_KEY_PREVIOUS");
 }
+
+#[test]
+fn a_secret_may_be_in_a_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "fedcba9876543210fedcba9876543210\r\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let parse_with = |extra: &[(&str, &str)]| {
+        let mut variables = vec![
+            ("DATABASE_URL", "postgres://u@localhost/db"),
+            ("ENCRYPTION_KEY", KEY),
+        ];
+        variables.extend_from_slice(extra);
+        parse(&variables)
+    };
+    let config = parse_with(&[("JWT_SECRET_FILE", path)]).unwrap();
+    assert_eq!(config.jwt_secret.expose(), "fedcba9876543210fedcba9876543210");
+    let twice = parse_with(&[
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("JWT_SECRET_FILE", path),
+    ]);
+    assert_eq!(twice.unwrap_err().0[0].variable, "JWT_SECRET_FILE");
+    let gone = parse_with(&[("JWT_SECRET_FILE", "/nowhere/secret")]).unwrap_err();
+    assert_eq!(gone.0[0].variable, "JWT_SECRET_FILE");
+}

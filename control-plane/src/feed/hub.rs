@@ -162,6 +162,11 @@ impl Hub {
         lock(&self.0.inventory).put_back(heard);
     }
 
+    /// Polls that wait for a change, Envoy's among them.
+    pub fn polls_hanging(&self) -> u64 {
+        self.0.position.receiver_count() as u64
+    }
+
     /// Notes uses of keys that the audience sees.
     pub fn note_key_uses(&self, audience: Audience, uses: Vec<KeyUse>, now_ms: i64) {
         let known = self.read(|image| {

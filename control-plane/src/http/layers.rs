@@ -37,7 +37,9 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
     let route = route.unwrap_or_else(|| "none".to_owned());
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.route = %route);
     let begun = Instant::now();
+    let in_flight = state.metrics.begun();
     let mut response = next.run(request).instrument(span.clone()).await;
+    drop(in_flight);
     let took = begun.elapsed();
     let status = response.status().as_u16();
     state.metrics.answered(&method, &route, status, took);

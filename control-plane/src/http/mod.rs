@@ -1,6 +1,7 @@
 //! The listener's routes: REST, the configuration feed, Envoy's clusters, probes.
 
 mod apis;
+mod assets;
 mod audit;
 mod auth;
 mod budget;
@@ -21,12 +22,14 @@ mod sessions;
 pub mod text;
 mod workspaces;
 
+use crate::assets::Console;
 use crate::state::AppState;
 use crate::{feed, xds};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::Uri;
+use axum::http::{Method, Uri};
 use axum::middleware;
+use axum::response::Response;
 use error::ApiError;
 use extract::Caller;
 use std::sync::Arc;
@@ -43,6 +46,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), assets::harden))
         .layer(middleware::from_fn_with_state(state.clone(), layers::observe))
         .with_state(state)
 }
@@ -71,11 +75,21 @@ fn rest(state: AppState) -> Router<AppState> {
         .merge(openapi::routes(document))
 }
 
-/// Under `/api` an unknown route is 401 without a session, as a known one is.
-async fn no_such_route(caller: Result<Caller, ApiError>, uri: Uri, _request: Request) -> ApiError {
+/// The console's files and pages; under `/api` an unknown route is 401 without a session, as a known one is.
+async fn no_such_route(
+    caller: Result<Caller, ApiError>,
+    method: Method,
+    uri: Uri,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if let Some(response) = assets::answer(Console::embedded(), &method, &uri, request.headers()) {
+        return Ok(response);
+    }
     match caller {
-        Err(refused) if uri.path().starts_with("/api/") && !uri.path().starts_with("/api/auth/") => refused,
-        Ok(_) | Err(_) => ApiError::NotFound("route"),
+        Err(refused) if uri.path().starts_with("/api/") && !uri.path().starts_with("/api/auth/") => {
+            Err(refused)
+        }
+        Ok(_) | Err(_) => Err(ApiError::NotFound("route")),
     }
 }
 

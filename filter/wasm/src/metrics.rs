@@ -44,6 +44,16 @@ const NAMES: [&str; COUNTER_COUNT] = [
     "rateguard_requests_refused_upstream_timeout_total",
 ];
 
+/// 1 while this version of the filter runs.
+const VERSION: &str = concat!(
+    "rateguard_filter_version_",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    "_",
+    env!("CARGO_PKG_VERSION_MINOR"),
+    "_",
+    env!("CARGO_PKG_VERSION_PATCH"),
+);
+
 /// What the adapter itself counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
@@ -69,6 +79,10 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn define() -> Self {
+        // Its name is what it says: `rateguard-control-plane doctor` reads it from Envoy's admin interface.
+        if let Some(id) = host::define_gauge(VERSION) {
+            host::set_metric(id, 1);
+        }
         Self {
             pending: [const { Cell::new(0) }; COUNTER_COUNT],
             ids: NAMES.map(host::define_counter),
