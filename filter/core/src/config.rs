@@ -38,6 +38,9 @@ pub struct Config {
     /// `per_connection_buffer_limit_bytes` of the listener: what can wait for a decision.
     #[serde(default = "listener_buffer_bytes")]
     pub listener_buffer_bytes: u64,
+    /// Whether answers are held so that their headers tell what they cost. If not, trailer and event do.
+    #[serde(default = "hold_responses")]
+    pub hold_responses: bool,
     /// Longest answer that is held for the sake of its headers.
     #[serde(default = "response_hold_max_bytes")]
     pub response_hold_max_bytes: u64,
@@ -199,6 +202,10 @@ fn request_body_max_bytes() -> u64 {
 
 fn listener_buffer_bytes() -> u64 {
     32 * 1024 * 1024
+}
+
+fn hold_responses() -> bool {
+    true
 }
 
 fn response_hold_max_bytes() -> u64 {

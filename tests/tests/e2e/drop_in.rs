@@ -24,7 +24,8 @@ struct Mesh {
 }
 
 impl Mesh {
-    async fn start() -> Self {
+    /// `change` may rewrite the configuration before its placeholders are filled.
+    async fn start(change: impl FnOnce(String) -> String) -> Self {
         let stack = stack().await;
         let folder = tempfile::tempdir().expect("a folder");
         let free = || ports::loopback(ports::free().expect("a port"));
@@ -53,8 +54,10 @@ impl Mesh {
             ("UPSTREAM_HOST", upstream.ip().to_string()),
             ("UPSTREAM_PORT", upstream.port().to_string()),
         ]);
+        let template = std::fs::read_to_string(repository().join("envoy/drop-in.yaml")).expect("read");
         let config = folder.path().join("drop-in.yaml");
-        envoy::render_file(&repository().join("envoy/drop-in.yaml"), &config, &values).expect("rendered");
+        let rendered = envoy::render(&change(template), &values).expect("rendered");
+        std::fs::write(&config, rendered).expect("written");
         let mut process = envoy::start(&config, &folder.path().join("envoy.log"), 2).expect("started");
         // The readiness of a drop-in: a key that nobody has is refused, by every worker, through the real listener.
         let mut refused_in_a_row = 0;
@@ -124,7 +127,7 @@ async fn governed() -> (Mesh, Scene<'static>, Key) {
         .unwrap();
     scene.hard_budget(json!(1000)).await.unwrap();
     let key = scene.key(json!({})).await.unwrap();
-    let mesh = Mesh::start().await;
+    let mesh = Mesh::start(|unchanged| unchanged).await;
     mesh.knows(&key).await;
     (mesh, scene, key)
 }
@@ -221,4 +224,56 @@ async fn a_mesh_refuses_what_the_gateway_would() {
     .await
     .unwrap();
     assert!(stub(stack().await).log().of_test("mesh-refused").is_empty());
+}
+
+#[tokio::test]
+async fn a_mesh_that_cannot_set_the_flag_governs_what_needs_no_body() {
+    let scene = Scene::new(stack().await).await.unwrap();
+    scene
+        .api(json!({
+            "name": "Flat", "slug": "flat", "hosts": [HOST], "baseUrl": stub(stack().await).url(), "authType": "BEARER",
+            "credential": "sk-upstream-canary", "costModel": {"type": "PER_REQUEST", "costCentsPerRequest": "3"},
+        }))
+        .await
+        .unwrap();
+    // Tokens are counted afterwards, from the answer: such an answer would be held for its headers.
+    scene
+        .rule(json!({
+            "algorithm": "TOKEN_BUCKET", "unit": "OUTPUT_TOKENS", "bucketSize": 100_000, "refillRate": "1",
+            "scopes": [{"type": "PER_KEY"}], "endpoint": "/v1/models",
+        }))
+        .await
+        .unwrap();
+    scene.hard_budget(json!(1000)).await.unwrap();
+    let key = scene.key(json!({})).await.unwrap();
+    let without_flag = |text: String| {
+        let changed = text
+            .replace(
+                "allow_on_headers_stop_iteration: true",
+                "allow_on_headers_stop_iteration: false",
+            )
+            .replace(
+                r#""mode": "drop_in","#,
+                r#""mode": "drop_in", "holdResponses": false,"#,
+            );
+        assert_eq!(changed.matches("holdResponses").count(), 1);
+        changed
+    };
+    let mesh = Mesh::start(without_flag).await;
+    mesh.knows(&key).await;
+    let client = stack().await.client();
+    let things = client
+        .get(format!("http://{}/v1/models", mesh.address))
+        .header("host", HOST)
+        .bearer_auth(&key.secret);
+    let answer = Answer::of(things.header("x-test-id", "no-flag")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_ne!(answer.header("x-rateguard-request-id"), "");
+    assert_ne!(answer.header("x-ratelimit-remaining"), "");
+    let received = stub(stack().await).log().of_test("no-flag").pop().unwrap();
+    assert_eq!(
+        received.header("authorization"),
+        Some("Bearer sk-upstream-canary")
+    );
+    spent(&scene, json!(3)).await;
 }

@@ -102,7 +102,8 @@ pub(super) fn headers(
     let reader = (has_body && format != UsageFormat::None)
         .then(|| Reader::for_response(format, seen.content_type, seen.content_encoding));
     let is_stream = seen.is_stream();
-    let held = has_body
+    let held = world.config.hold_responses
+        && has_body
         && !is_stream
         && seen.is_json()
         && finish::needs_usage(&admission)

@@ -362,6 +362,29 @@ fn what_is_not_held_any_more_has_all_the_time_it_needs() {
 }
 
 #[test]
+fn without_holding_the_cost_is_in_trailer_and_event() {
+    let mut scene = Scene::new();
+    scene.config.hold_responses = false;
+    let headers = [("x-api-key", KEY), JSON, ("te", "trailers")];
+    scene.request("POST", "/proxy/openai/chat/completions", &headers, false);
+    scene.body(QUESTION);
+    scene.admit();
+    let headers = [JSON, ("content-length", "150")];
+    assert_eq!(scene.answer("200", &headers, false), Flow::Continue);
+    assert!(scene.response_header("x-rateguard-request-id").is_some());
+    assert!(scene.response_header("x-rateguard-cost-cents").is_none());
+    assert_eq!(scene.chunk(&ANSWER[..40], false), Flow::Continue);
+    assert_eq!(scene.chunk(&ANSWER[40..], true), Flow::Continue);
+    assert!(scene.done.contains(&Effect::AddResponseTrailer(
+        "x-rateguard-cost-cents",
+        "0.000885".to_owned()
+    )));
+    scene.end();
+    assert_eq!(scene.event().cost, NanoUsd(8_850));
+    assert_eq!(scene.actual(Unit::NanoUsd), Some(8_850));
+}
+
+#[test]
 fn dp_15_a_stream_left_early_pays_for_the_text_it_was_sent() {
     let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m\",\"usage\":\
                  {\"input_tokens\":10,\"output_tokens\":1}}}\n\n";
