@@ -9,6 +9,7 @@ C compiler|build-essential|have cc
 pkg-config|pkg-config|have pkg-config
 curl|curl|have curl
 git|git|have git
+openssl|openssl|have openssl
 certificate authorities|ca-certificates|[[ -f /etc/ssl/certs/ca-certificates.crt ]]
 PostgreSQL server|postgresql|has_postgres
 Redis|redis-server|have redis-server
