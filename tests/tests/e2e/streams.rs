@@ -178,6 +178,45 @@ async fn dp_15_a_client_that_leaves_resets_the_upstream_and_is_billed_for_what_i
 }
 
 #[tokio::test]
+async fn dp_15_a_client_that_leaves_while_it_sends_its_body_costs_nothing() {
+    let (scene, key) = scene().await;
+    scene.hard_budget(json!(1000)).await.unwrap();
+    scene.in_force().await.unwrap();
+    let closed = async || {
+        let stats = scene
+            .stack
+            .envoy_stats("rateguard_requests_client_closed_total")
+            .await
+            .unwrap();
+        stats.values().sum::<u64>()
+    };
+    let before = closed().await;
+    let head = format!(
+        "POST /proxy/openai/v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {}\r\n\
+         x-test-id: dp-15-body\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{\"model\":",
+        key.secret
+    );
+    let mut leaving = TcpStream::connect(scene.stack.addresses().gateway).await.unwrap();
+    leaving.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::timeout(Duration::from_millis(300), leaving.read_u8())
+        .await
+        .expect_err("no answer before the body is whole");
+    drop(leaving);
+    let end = Instant::now() + Duration::from_secs(10);
+    while closed().await <= before {
+        assert!(Instant::now() < end, "the filter never noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let costs = scene.costs().await.unwrap();
+    assert_eq!(
+        (&costs["reservedCents"], &costs["currentSpendCents"]),
+        (&json!(0), &json!(0)),
+        "{costs}"
+    );
+    assert!(stub(stack().await).log().of_test("dp-15-body").is_empty());
+}
+
+#[tokio::test]
 async fn up_10_a_truncated_stream_is_billed_and_flagged() {
     let (scene, key) = scene().await;
     scene.hard_budget(json!(1000)).await.unwrap();
