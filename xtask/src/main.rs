@@ -1,5 +1,6 @@
 //! Steps of `./dev` that are more than ten lines of shell.
 
+mod console;
 mod postgres;
 mod program;
 mod sqlx;
@@ -16,6 +17,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Builds the console's files and prints their folder.
+    Console(console::Options),
     /// Builds the filter and prints the path of the .wasm file.
     Wasm(wasm::Options),
     /// Regenerates control-plane/.sqlx, which the compile-time checked queries need.
@@ -24,6 +27,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Console(options) => console::run(&options),
         Command::Wasm(options) => wasm::run(&options),
         Command::Sqlx(options) => sqlx::run(&options),
     }

@@ -15,7 +15,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const PACKAGE: &str = "rateguard-filter-wasm";
 const RUSTUP_WAIT: Duration = Duration::from_secs(20);
 const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 const SYSTEM_LINKERS: [&str; 6] = [
@@ -42,16 +41,38 @@ enum Toolchain {
     System { linker: PathBuf },
 }
 
+/// One package for wasm32.
+pub(crate) struct Build<'a> {
+    pub(crate) package: &'a str,
+    /// A profile of the workspace's Cargo.toml.
+    pub(crate) profile: &'a str,
+    /// Comma-separated.
+    pub(crate) features: Option<&'a str>,
+}
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let toolchain = choose()?;
-    let target_dir = target_dir(&toolchain)?;
-    build(options, &toolchain, &target_dir)?;
-    let output = target_dir.join(TARGET).join("wasm");
+    let output = compile(&Build {
+        package: "rateguard-filter-wasm",
+        profile: "wasm",
+        features: options.features.as_deref(),
+    })?;
     let built = output.join("rateguard_filter_wasm.wasm");
     let named = output.join(file_name(options.features.as_deref()));
     copy_if_changed(&built, &named)?;
     println!("{}", named.display());
     Ok(())
+}
+
+/// Builds the package and returns the folder that holds its .wasm file.
+pub(crate) fn compile(wanted: &Build<'_>) -> anyhow::Result<PathBuf> {
+    let toolchain = choose()?;
+    let target_dir = target_dir(&toolchain)?;
+    build(wanted, &toolchain, &target_dir)?;
+    let profile = match wanted.profile {
+        "dev" => "debug",
+        other => other,
+    };
+    Ok(target_dir.join(TARGET).join(profile))
 }
 
 /// One name per feature set, so that a test build never takes the place of the product.
@@ -128,7 +149,7 @@ fn find_linker() -> Option<PathBuf> {
     })
 }
 
-fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow::Result<()> {
+fn build(wanted: &Build<'_>, toolchain: &Toolchain, target_dir: &Path) -> anyhow::Result<()> {
     let mut cargo = cargo();
     cargo
         .args([
@@ -136,11 +157,11 @@ fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow:
             "--quiet",
             "--locked",
             "--profile",
-            "wasm",
+            wanted.profile,
             "--target",
             TARGET,
             "--package",
-            PACKAGE,
+            wanted.package,
         ])
         .arg("--target-dir")
         .arg(target_dir)
@@ -151,11 +172,7 @@ fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow:
         .env_remove("RUSTC_WRAPPER")
         // Standard output is for the path alone.
         .stdout(Stdio::null());
-    if let Some(features) = options
-        .features
-        .as_deref()
-        .filter(|features| !features.is_empty())
-    {
+    if let Some(features) = wanted.features.filter(|features| !features.is_empty()) {
         cargo.args(["--features", features]);
     }
     if let Toolchain::System { linker } = toolchain {
@@ -167,7 +184,7 @@ fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow:
     }
     let status = cargo.status().context("starting cargo")?;
     if !status.success() {
-        bail!("building {PACKAGE} failed");
+        bail!("building {} failed", wanted.package);
     }
     Ok(())
 }
@@ -175,10 +192,7 @@ fn build(options: &Options, toolchain: &Toolchain, target_dir: &Path) -> anyhow:
 /// `RATEGUARD_WASM_TARGET_DIR`, else `wasm` inside the native target folder; keyed by way and compiler version.
 fn target_dir(toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
     let base = variable("RATEGUARD_WASM_TARGET_DIR").map_or_else(
-        || {
-            let native = variable("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-            workspace_root().join(native).join("wasm")
-        },
+        || native_target_dir().join("wasm"),
         PathBuf::from,
     );
     let (way, compiler) = match toolchain {
@@ -188,6 +202,12 @@ fn target_dir(toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
     let version = answer(&compiler, &["--version"]).context("asking rustc for its version")?;
     let version = version.split_whitespace().nth(1).unwrap_or("unknown");
     Ok(base.join(format!("{way}-{version}")))
+}
+
+/// Where cargo builds for this machine.
+pub(crate) fn native_target_dir() -> PathBuf {
+    let native = variable("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    workspace_root().join(native)
 }
 
 /// Leaves the file's time alone when nothing changed: Envoys and tests compare it.

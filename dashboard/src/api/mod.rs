@@ -1,0 +1,14 @@
+//! Talking to the control plane: the only place that fetches.
+
+mod call;
+mod client;
+mod failure;
+mod load;
+
+pub use call::Call;
+pub use client::{Client, use_client};
+pub use failure::{Failure, sentence};
+pub use load::{Load, Loaded, use_load, use_pages, use_poll, use_send, Pages, Send};
+
+/// The answer of a call whose body does not matter.
+pub type Ignored = serde::de::IgnoredAny;

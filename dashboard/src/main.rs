@@ -1,0 +1,5 @@
+//! Starts the console in the browser.
+
+fn main() {
+    rateguard_dashboard::start();
+}

@@ -1,0 +1,48 @@
+//! The pages.
+
+mod analytics;
+mod api_editor;
+mod api_presets;
+mod apis;
+mod audit;
+mod costs;
+mod data_planes;
+mod design;
+mod head;
+mod key_editor;
+mod keys;
+mod overview;
+mod profile;
+mod rule_editor;
+mod rule_words;
+mod rules;
+mod settings;
+mod shell;
+mod sign;
+mod snippets;
+mod start;
+mod state;
+mod team;
+mod welcome;
+mod workspace;
+
+pub use analytics::Analytics;
+pub use api_editor::ApiEditor;
+pub use apis::Apis;
+pub use audit::Audit;
+pub use costs::Costs;
+pub use data_planes::DataPlanes;
+pub use design::Design;
+pub use key_editor::KeyEditor;
+pub use keys::Keys;
+pub use overview::Overview;
+pub use profile::Profile;
+pub use rule_editor::RuleEditor;
+pub use rules::Rules;
+pub use settings::Settings;
+pub use shell::Shell;
+pub use sign::{Login, Register};
+pub use start::Start;
+pub use state::{NoWorkspace, NotFound, Unreachable, Waiting};
+pub use team::Team;
+pub use welcome::Welcome;
