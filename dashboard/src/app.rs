@@ -129,7 +129,9 @@ async fn restore(client: &Client, session: &UseReducerDispatcher<Session>) {
             wanted: browser::stored(WORKSPACE),
         }),
         Err(Failure::SignedOut) => session.dispatch(Change::SignedOut),
-        Err(failure) if matches!(failure.status(), Some(401 | 403 | 404)) => session.dispatch(Change::SignedOut),
+        Err(failure) if matches!(failure.status(), Some(401 | 403 | 404)) => {
+            session.dispatch(Change::SignedOut);
+        }
         Err(_) => session.dispatch(Change::Unreachable),
     }
 }
@@ -168,7 +170,10 @@ fn Page(props: &PageProps) -> Html {
         (Route::Design, _) => html! { <page::Design /> },
         (Route::Login | Route::Register, Session::SignedIn(_)) => {
             let next = next_of_query();
-            let next = next.as_deref().and_then(route_back::safe).and_then(Route::recognize);
+            let next = next
+                .as_deref()
+                .and_then(route_back::safe)
+                .and_then(Route::recognize);
             html! { <Redirect<Route> to={next.unwrap_or(Route::Overview)} /> }
         }
         (Route::Login, _) => html! { <page::Login /> },
@@ -202,7 +207,9 @@ fn ToLogin() -> Html {
             match route_back::safe(&here) {
                 Some(next) => {
                     // A query of one pair always serialises; without it the sign-in leads to the overview.
-                    let query = [("next", next)].into_iter().collect::<std::collections::BTreeMap<_, _>>();
+                    let query = [("next", next)]
+                        .into_iter()
+                        .collect::<std::collections::BTreeMap<_, _>>();
                     if navigator.replace_with_query(&Route::Login, query).is_err() {
                         navigator.replace(&Route::Login);
                     }

@@ -4,10 +4,10 @@
 //! holds the components that pages are made of, `page` one module per page. See README.md.
 
 pub mod api;
-mod app;
+pub mod app;
 pub mod browser;
 pub mod chart;
-mod page;
+pub mod page;
 pub mod route;
 pub mod show;
 pub mod state;

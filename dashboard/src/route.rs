@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn new_is_a_page_and_not_an_id() {
         assert_eq!(Route::recognize("/apis/new"), Some(Route::NewApi));
-        assert_eq!(Route::recognize("/apis/x"), Some(Route::Api { id: "x".to_owned() }));
+        assert_eq!(
+            Route::recognize("/apis/x"),
+            Some(Route::Api { id: "x".to_owned() })
+        );
         assert_eq!(Route::recognize("/nowhere"), Some(Route::NotFound));
     }
 

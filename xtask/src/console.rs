@@ -1,9 +1,10 @@
 //! `cargo xtask console`: builds dashboard/ into a folder of static files that the control plane serves.
 //!
 //! `index.html` and `assets/…`; the name of every asset carries a digest of its content, so that it may be cached for
-//! ever, and next to every file lie `.br` and `.gz`. The folder is `RATEGUARD_CONSOLE_DIR`, else `console` inside the
-//! native target folder; a build replaces it in one step.
+//! ever, and next to every file lie `.br` and `.gz`. The folder is `RATEGUARD_CONSOLE_DIR`, else `control-plane/console`,
+//! from where the control plane's own build takes it; everything in it but its README is replaced.
 
+use crate::program::{variable, workspace_root};
 use crate::wasm;
 use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
@@ -18,7 +19,13 @@ const STEM: &str = "rateguard-dashboard";
 /// Largest first load: every file together, as compressed with brotli (SPEC 9).
 const FIRST_LOAD_BYTES_MAX: usize = 500_000;
 /// The order of the cascade.
-const STYLES: [&str; 5] = ["tokens.css", "base.css", "components.css", "layout.css", "pages.css"];
+const STYLES: [&str; 5] = [
+    "tokens.css",
+    "base.css",
+    "components.css",
+    "layout.css",
+    "pages.css",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -61,10 +68,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn folder() -> PathBuf {
-    wasm::variable("RATEGUARD_CONSOLE_DIR").map_or_else(
-        || wasm::native_target_dir().join("console"),
-        |folder| wasm::workspace_root().join(folder),
-    )
+    let named = variable("RATEGUARD_CONSOLE_DIR").map(PathBuf::from);
+    workspace_root().join(named.unwrap_or_else(|| "control-plane/console".into()))
 }
 
 /// wasm-bindgen, as a library: its version is the app's own, by Cargo.lock.
@@ -84,7 +89,7 @@ fn bind(wasm: &Path, into: &Path, dev: bool) -> anyhow::Result<()> {
 
 /// Every file, the page last.
 fn assets(work: &Path) -> anyhow::Result<Vec<Asset>> {
-    let source = wasm::workspace_root().join("dashboard");
+    let source = workspace_root().join("dashboard");
     let wasm = named("app", "wasm", read(&work.join(format!("{STEM}_bg.wasm")))?);
     let script = named("app", "js", read(&work.join(format!("{STEM}.js")))?);
     let mut css = Vec::new();
@@ -130,37 +135,49 @@ fn named(stem: &str, extension: &str, content: Vec<u8>) -> Asset {
 
 /// The file with each placeholder replaced; one that is missing is an error.
 fn fill(template: &Path, values: &[(&str, &str)]) -> anyhow::Result<String> {
-    let mut text =
-        fs::read_to_string(template).with_context(|| format!("reading {}", template.display()))?;
+    let mut text = fs::read_to_string(template).with_context(|| format!("reading {}", template.display()))?;
     for (placeholder, value) in values {
-        ensure!(text.contains(placeholder), "{} has no {placeholder}", template.display());
+        ensure!(
+            text.contains(placeholder),
+            "{} has no {placeholder}",
+            template.display()
+        );
         text = text.replace(placeholder, &format!("/{value}"));
     }
     Ok(text)
 }
 
-/// Writes all files beside the folder, then swaps. Returns each one's size as sent with brotli.
+/// Replaces the folder's files, the page last. Returns each one's size as sent with brotli.
 fn publish(assets: &[Asset], folder: &Path, dev: bool) -> anyhow::Result<Vec<usize>> {
-    let new = sibling(folder, "new");
-    let old = sibling(folder, "old");
-    let _ = fs::remove_dir_all(&new);
-    let _ = fs::remove_dir_all(&old);
-    fs::create_dir_all(new.join("assets")).with_context(|| format!("creating {}", new.display()))?;
+    empty(folder)?;
+    fs::create_dir_all(folder.join("assets")).with_context(|| format!("creating {}", folder.display()))?;
     let mut sizes = Vec::new();
     for asset in assets {
-        let path = new.join(&asset.path);
+        let path = folder.join(&asset.path);
         let small = brotli(&asset.content, dev)?;
         sizes.push(small.len());
         write(&path, &asset.content)?;
         write(&suffixed(&path, ".gz"), &gzip(&asset.content, dev)?)?;
         write(&suffixed(&path, ".br"), &small)?;
     }
-    if folder.exists() {
-        fs::rename(folder, &old).with_context(|| format!("replacing {}", folder.display()))?;
-    }
-    fs::rename(&new, folder).with_context(|| format!("writing {}", folder.display()))?;
-    let _ = fs::remove_dir_all(&old);
     Ok(sizes)
+}
+
+/// Takes out what an earlier build left.
+fn empty(folder: &Path) -> anyhow::Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries.flatten().filter(|entry| entry.file_name() != "README.md") {
+        let path = entry.path();
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.with_context(|| format!("removing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn report(assets: &[Asset], sizes: &[usize]) {
@@ -195,10 +212,6 @@ fn gzip(content: &[u8], dev: bool) -> anyhow::Result<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(content).context("compressing with gzip")?;
     encoder.finish().context("compressing with gzip")
-}
-
-fn sibling(folder: &Path, suffix: &str) -> PathBuf {
-    suffixed(folder, &format!(".{}.{suffix}", std::process::id()))
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

@@ -191,10 +191,8 @@ fn build(wanted: &Build<'_>, toolchain: &Toolchain, target_dir: &Path) -> anyhow
 
 /// `RATEGUARD_WASM_TARGET_DIR`, else `wasm` inside the native target folder; keyed by way and compiler version.
 fn target_dir(toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
-    let base = variable("RATEGUARD_WASM_TARGET_DIR").map_or_else(
-        || native_target_dir().join("wasm"),
-        PathBuf::from,
-    );
+    let base =
+        variable("RATEGUARD_WASM_TARGET_DIR").map_or_else(|| native_target_dir().join("wasm"), PathBuf::from);
     let (way, compiler) = match toolchain {
         Toolchain::Rustup => ("target", rustc()),
         Toolchain::System { .. } => ("build-std", SYSTEM_RUSTC.into()),

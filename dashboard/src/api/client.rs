@@ -58,7 +58,9 @@ impl Client {
     /// Whether it is time to renew the token.
     pub fn is_stale(&self) -> bool {
         let token = self.0.token.borrow();
-        token.as_ref().is_some_and(|token| token.is_stale(browser::now_ms()))
+        token
+            .as_ref()
+            .is_some_and(|token| token.is_stale(browser::now_ms()))
     }
 
     /// Makes the call with a valid token.
@@ -67,7 +69,10 @@ impl Client {
     }
 
     /// The body and its `ETag`.
-    pub async fn send_tagged<T: DeserializeOwned>(&self, call: &Call) -> Result<(T, Option<String>), Failure> {
+    pub async fn send_tagged<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+    ) -> Result<(T, Option<String>), Failure> {
         if self.is_stale() || self.0.token.borrow().is_none() {
             self.renew().await?;
         }
@@ -175,7 +180,11 @@ async fn send(request: RequestBuilder, call: &Call) -> Result<Response, Failure>
     let sent = match &call.body {
         Some(body) => {
             let request = request.header("content-type", "application/json");
-            request.body(body.to_string()).map_err(|_| Failure::Network)?.send().await
+            request
+                .body(body.to_string())
+                .map_err(|_| Failure::Network)?
+                .send()
+                .await
         }
         None => request.send().await,
     };

@@ -39,10 +39,13 @@ impl Failure {
         match self {
             Self::Network => "The server cannot be reached. Check the connection and try again.".to_owned(),
             Self::Problem(problem) => sentence(&problem.detail),
-            Self::Status(502..=504) => "The server is not available at the moment. Try again shortly.".to_owned(),
+            Self::Status(502..=504) => {
+                "The server is not available at the moment. Try again shortly.".to_owned()
+            }
             Self::Status(status) => format!("The server answered with status {status}."),
             Self::Unreadable(_) => {
-                "The answer could not be read. Reload the page: the console may be older than the server.".to_owned()
+                "The answer could not be read. Reload the page: the console may be older than the server."
+                    .to_owned()
             }
             Self::SignedOut => "Your session has ended. Sign in again.".to_owned(),
         }

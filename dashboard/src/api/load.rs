@@ -13,7 +13,7 @@ use std::rc::Rc;
 use yew::platform::spawn_local;
 use yew::prelude::*;
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Loaded<T> {
     Waiting,
     Ready(Rc<T>),
@@ -30,6 +30,18 @@ impl<T> Clone for Loaded<T> {
     }
 }
 
+/// Two answers are equal only if they are one.
+impl<T> PartialEq for Loaded<T> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Waiting, Self::Waiting) => true,
+            (Self::Ready(a), Self::Ready(b)) => Rc::ptr_eq(a, b),
+            (Self::Failed(a), Self::Failed(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
 impl<T> Loaded<T> {
     pub fn ready(&self) -> Option<&T> {
         match self {
@@ -40,7 +52,6 @@ impl<T> Loaded<T> {
 }
 
 /// What a call gave, and how to make it again.
-#[derive(PartialEq)]
 pub struct Load<T> {
     pub state: Loaded<T>,
     /// The answer's `ETag`.
@@ -53,7 +64,7 @@ pub struct Load<T> {
 #[hook]
 pub fn use_load<T>(call: Option<Call>) -> Load<T>
 where
-    T: DeserializeOwned + PartialEq + 'static,
+    T: DeserializeOwned + 'static,
 {
     let client = use_client();
     let state = use_state_eq(|| (Loaded::<T>::Waiting, None::<String>));
@@ -105,7 +116,6 @@ fn spawn_abortable(future: impl Future<Output = ()> + 'static) -> AbortHandle {
 }
 
 /// A list by pages.
-#[derive(PartialEq)]
 pub struct Pages<T> {
     pub load: Load<List<T>>,
     pub cursors: UseReducerHandle<Cursors>,
@@ -115,7 +125,7 @@ pub struct Pages<T> {
 #[hook]
 pub fn use_pages<T>(call: Option<Call>) -> Pages<T>
 where
-    T: DeserializeOwned + PartialEq + 'static,
+    T: DeserializeOwned + 'static,
 {
     let cursors = use_reducer_eq(Cursors::default);
     let call = call.map(|call| call.maybe("cursor", cursors.current().map(str::to_owned)));

@@ -8,7 +8,7 @@ mod load;
 pub use call::Call;
 pub use client::{Client, use_client};
 pub use failure::{Failure, sentence};
-pub use load::{Load, Loaded, use_load, use_pages, use_poll, use_send, Pages, Send};
+pub use load::{Load, Loaded, Pages, Send, use_load, use_pages, use_poll, use_send};
 
 /// The answer of a call whose body does not matter.
 pub type Ignored = serde::de::IgnoredAny;

@@ -1,5 +1,7 @@
 //! Where things are in a chart. No browser here.
 
+use std::fmt::Write as _;
+
 /// Maps values to pixels, linearly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
@@ -69,10 +71,8 @@ pub fn time_ticks(start_ms: i64, end_ms: i64, offset_ms: i64, count: usize) -> V
         .find(|step| *step >= wanted)
         .unwrap_or(604_800_000 * (wanted / 604_800_000 + 1));
     let first = (start_ms + offset_ms + step - 1).div_euclid(step) * step - offset_ms;
-    (0..)
-        .map(|n| first + n * step)
-        .take_while(|at| *at <= end_ms)
-        .collect()
+    let last = (end_ms - first).div_euclid(step);
+    (0..=last).map(|n| first + n * step).collect()
 }
 
 /// The index of the value nearest to `at`; the values rise.
@@ -98,7 +98,8 @@ pub fn line(points: &[(f64, Option<f64>)]) -> String {
         match y {
             Some(y) => {
                 path.push_str(if pen_up { "M" } else { "L" });
-                path.push_str(&format!("{x:.1} {y:.1}"));
+                // Writing to a String cannot fail.
+                let _ = write!(path, "{x:.1} {y:.1}");
                 pen_up = false;
             }
             None => pen_up = true,
@@ -152,7 +153,10 @@ mod tests {
         }
         for max in [0.0003, 1.7, 23.0, 1e9] {
             let found = ticks(max, 4);
-            assert!(found.last().copied().unwrap_or(0.0) >= max * 0.999_999, "{max}: {found:?}");
+            assert!(
+                found.last().copied().unwrap_or(0.0) >= max * 0.999_999,
+                "{max}: {found:?}"
+            );
             assert!(found.len() <= 6, "{max}: {found:?}");
         }
     }
@@ -163,7 +167,15 @@ mod tests {
         // Half past the hour in UTC is a full hour in India.
         let india = 5 * hour + hour / 2;
         let found = time_ticks(0, 4 * hour, india, 4);
-        assert_eq!(found, [hour / 2, hour / 2 + hour, hour / 2 + 2 * hour, hour / 2 + 3 * hour]);
+        assert_eq!(
+            found,
+            [
+                hour / 2,
+                hour / 2 + hour,
+                hour / 2 + 2 * hour,
+                hour / 2 + 3 * hour
+            ]
+        );
         assert!(time_ticks(0, 30 * 24 * hour, 0, 6).len() <= 7);
         assert!(time_ticks(5, 5, 0, 6).len() <= 1);
     }

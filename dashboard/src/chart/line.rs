@@ -1,8 +1,12 @@
 //! Lines over time: legend that hides and shows, values under the pointer or by the arrow keys, a table of the same.
 
 use super::geometry::{Scale, area, line, nearest, ticks, time_ticks};
+use crate::show::money::dollars;
+use crate::show::number::{grouped, millis, short};
 use crate::show::zone::Zone;
 use crate::ui::{Button, Empty, Icon, Kind};
+use rateguard_api::decimal::Cents;
+use rateguard_model::money::NanoUsd;
 use std::collections::BTreeSet;
 use wasm_bindgen::{JsCast as _, closure::Closure};
 use web_sys::{Element, HtmlElement};
@@ -15,11 +19,31 @@ pub struct Series {
     pub values: Vec<Option<f64>>,
 }
 
-/// How a value is written: on the axis and in full.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Show {
-    pub axis: fn(f64) -> String,
-    pub full: fn(f64) -> String,
+/// How a value is written: short on the axis, in full elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    Count,
+    /// Values are nano-USD; whole numbers up to 2^53 are exact.
+    Money,
+    Millis,
+}
+
+impl Show {
+    fn axis(self, value: f64) -> String {
+        match self {
+            Self::Count => short(value),
+            Self::Money => format!("${}", short(value / 1e9)),
+            Self::Millis => millis(value),
+        }
+    }
+
+    fn full(self, value: f64) -> String {
+        match self {
+            Self::Count => grouped(value.max(0.0).round() as u64),
+            Self::Money => dollars(Cents(NanoUsd(value.round() as i64))),
+            Self::Millis => millis(value),
+        }
+    }
 }
 
 #[derive(Properties, PartialEq)]
@@ -70,7 +94,11 @@ fn use_width(node: &NodeRef) -> f64 {
 
 fn when(zone: &Zone, at: i64, step_ms: i64) -> String {
     let civil = zone.civil(at);
-    if step_ms >= DAY_MS { civil.date() } else { civil.date_clock() }
+    if step_ms >= DAY_MS {
+        civil.date()
+    } else {
+        civil.date_clock()
+    }
 }
 
 #[component]
@@ -139,7 +167,7 @@ fn table(props: &Props) -> Html {
                     <tr>
                         <th scope="row">{ when(&props.zone, *at, props.step_ms) }</th>
                         { for props.series.iter().map(|series| html! {
-                            <td class="right num">{ series.values.get(row).copied().flatten().map_or_else(|| "–".to_owned(), props.show.full) }</td>
+                            <td class="right num">{ series.values.get(row).copied().flatten().map_or_else(|| "–".to_owned(), |value| props.show.full(value)) }</td>
                         }) }
                     </tr>
                 }) }
@@ -164,7 +192,10 @@ struct PlotProps {
 
 impl PlotProps {
     fn shown(&self) -> impl Iterator<Item = (usize, &Series)> {
-        self.series.iter().enumerate().filter(|(at, _)| !self.hidden.contains(at))
+        self.series
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !self.hidden.contains(at))
     }
 
     fn x(&self) -> Scale {
@@ -177,7 +208,9 @@ impl PlotProps {
     }
 
     fn top(&self) -> Vec<f64> {
-        let values = self.shown().flat_map(|(_, series)| series.values.iter().flatten());
+        let values = self
+            .shown()
+            .flat_map(|(_, series)| series.values.iter().flatten());
         ticks(values.fold(0.0, |max, value| max.max(*value)), 4)
     }
 }
@@ -194,7 +227,9 @@ fn Plot(props: &PlotProps) -> Html {
     let onpointermove = {
         let (cursor, times) = (cursor.clone(), props.times.clone());
         Callback::from(move |event: PointerEvent| {
-            let plot = event.current_target().and_then(|target| target.dyn_into::<Element>().ok());
+            let plot = event
+                .current_target()
+                .and_then(|target| target.dyn_into::<Element>().ok());
             let left = plot.map_or(0.0, |plot| plot.get_bounding_client_rect().left());
             cursor.set(nearest(&times, x.value(f64::from(event.client_x()) - left)));
         })
@@ -253,7 +288,7 @@ fn Plot(props: &PlotProps) -> Html {
                     <strong>{ when(&props.zone, props.times.get(at).copied().unwrap_or(0), props.step_ms) }</strong>
                     { for props.shown().map(|(line, series)| html! {
                         <span class={classes!("key", hue(line))}>{ &series.name }
-                            <b>{ series.values.get(at).copied().flatten().map_or_else(|| "–".to_owned(), props.show.full) }</b></span>
+                            <b>{ series.values.get(at).copied().flatten().map_or_else(|| "–".to_owned(), |value| props.show.full(value)) }</b></span>
                     }) }
                 </Tip>
             }
@@ -273,7 +308,7 @@ fn grid(props: &PlotProps, x: Scale, y: Scale, marks: &[f64]) -> Html {
                 html! {
                     <>
                         <line x1={x.to.0.to_string()} x2={x.to.1.to_string()} y1={py.clone()} y2={py.clone()} />
-                        <text x={(x.to.0 - 8.0).to_string()} y={py} text-anchor="end" dominant-baseline="middle">{ (props.show.axis)(*mark) }</text>
+                        <text x={(x.to.0 - 8.0).to_string()} y={py} text-anchor="end" dominant-baseline="middle">{ props.show.axis(*mark) }</text>
                     </>
                 }
             }) }
@@ -312,7 +347,11 @@ fn Tip(props: &TipProps) -> Html {
     use_effect_with((node.clone(), props.x, props.width), |(node, x, width)| {
         if let Some(element) = node.cast::<HtmlElement>() {
             let on_left = *x > width / 2.0;
-            let (side, other, px) = if on_left { ("right", "left", width - x + 12.0) } else { ("left", "right", x + 12.0) };
+            let (side, other, px) = if on_left {
+                ("right", "left", width - x + 12.0)
+            } else {
+                ("left", "right", x + 12.0)
+            };
             let style = element.style();
             // Names and values are well-formed, which is all that can be wrong.
             let _ = style.set_property(side, &format!("{px:.0}px"));

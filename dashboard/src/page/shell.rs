@@ -76,7 +76,7 @@ fn Sidebar(props: &Props) -> Html {
     let section = props.route.parent().unwrap_or_else(|| props.route.clone());
     html! {
         <nav class="sidebar" aria-label="Console">
-            <Go to={Route::Overview} class="brand"><crate::ui::icon::Mark />{ "RateGuard" }</Go>
+            <Go to={Route::Overview} class="logo"><crate::ui::icon::Mark />{ "RateGuard" }</Go>
             <WorkspacePicker here={here.clone()} />
             <div>
                 { for NAVIGATION.iter().map(|(group, entries)| html! {
@@ -102,7 +102,10 @@ struct HereProps {
 
 /// The first letter, for the little square.
 fn initial(name: &str) -> String {
-    name.trim().chars().next().map_or_else(|| "?".to_owned(), |letter| letter.to_uppercase().collect())
+    name.trim()
+        .chars()
+        .next()
+        .map_or_else(|| "?".to_owned(), |letter| letter.to_uppercase().collect())
 }
 
 #[component]
@@ -195,7 +198,11 @@ fn PersonMenu(props: &HereProps) -> Html {
 #[component]
 pub fn ThemeMenu() -> Html {
     let theme = use_state_eq(|| browser::stored("rateguard.theme").unwrap_or_default());
-    let choices = [("system", Icon::System, "As the system"), ("light", Icon::Sun, "Light"), ("dark", Icon::Moon, "Dark")];
+    let choices = [
+        ("system", Icon::System, "As the system"),
+        ("light", Icon::Sun, "Light"),
+        ("dark", Icon::Moon, "Dark"),
+    ];
     let icon = match theme.as_str() {
         "light" => Icon::Sun,
         "dark" => Icon::Moon,
@@ -300,7 +307,7 @@ pub fn Public(props: &PublicProps) -> Html {
     html! {
         <div class="public">
             <header>
-                <Go to={Route::Start} class="brand"><Mark />{ "RateGuard" }</Go>
+                <Go to={Route::Start} class="logo"><Mark />{ "RateGuard" }</Go>
                 <div class="row">{ props.actions.clone() }<ThemeMenu /></div>
             </header>
             <main id="content">{ props.children.clone() }</main>

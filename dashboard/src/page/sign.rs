@@ -27,7 +27,9 @@ pub fn Login() -> Html {
             let (form, busy, client, session) = (form.clone(), busy.clone(), client.clone(), session.clone());
             busy.set(true);
             spawn_local(async move {
-                let answer = client.send_public::<LoggedIn>(&Call::post("/api/auth/login", body)).await;
+                let answer = client
+                    .send_public::<LoggedIn>(&Call::post("/api/auth/login", body))
+                    .await;
                 busy.set(false);
                 match (answer, session) {
                     (Ok(logged_in), Some(session)) => {
@@ -80,7 +82,9 @@ pub fn Register() -> Html {
             let navigator = navigator.clone();
             busy.set(true);
             spawn_local(async move {
-                let answer = client.send_public::<Registered>(&Call::post("/api/auth/register", body)).await;
+                let answer = client
+                    .send_public::<Registered>(&Call::post("/api/auth/register", body))
+                    .await;
                 busy.set(false);
                 match (answer, session) {
                     (Ok(registered), Some(session)) => {

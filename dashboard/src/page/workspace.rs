@@ -28,7 +28,8 @@ pub fn NewWorkspace(props: &Props) -> Html {
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
             let body = json!({ "name": form.text("name"), "settings": { "timeZone": Zone::of_browser() } });
-            let (form, session, onclose, leave) = (form.clone(), session.clone(), onclose.clone(), leave.clone());
+            let (form, session, onclose, leave) =
+                (form.clone(), session.clone(), onclose.clone(), leave.clone());
             send.run::<Workspace>(Call::post("/api/workspaces", body), move |answer| match answer {
                 Ok(workspace) => {
                     let id = workspace.id.clone();

@@ -19,7 +19,9 @@ pub fn dollars(amount: Cents) -> String {
     let place = if size >= NANOS_PER_USD {
         10_000_000
     } else {
-        10_u64.pow(size.ilog10().saturating_sub(SMALL_DIGITS - 1)).min(10_000_000)
+        10_u64
+            .pow(size.ilog10().saturating_sub(SMALL_DIGITS - 1))
+            .min(10_000_000)
     };
     let rounded = (size / place + u64::from(size % place >= place.div_ceil(2))) * place;
     let (whole, fraction) = (rounded / NANOS_PER_USD, rounded % NANOS_PER_USD);
@@ -40,7 +42,12 @@ pub fn exact_dollars(amount: Cents) -> String {
 
 /// What a person types as dollars (`$1,250.50`) as the decimal cents that the API takes.
 pub fn cents_of_dollars(text: &str) -> Option<String> {
-    let plain: String = text.trim().trim_start_matches('$').chars().filter(|c| *c != ',' && *c != ' ').collect();
+    let plain: String = text
+        .trim()
+        .trim_start_matches('$')
+        .chars()
+        .filter(|c| *c != ',' && *c != ' ')
+        .collect();
     if plain.contains(['e', 'E']) {
         return None;
     }
@@ -125,6 +132,10 @@ mod tests {
         assert_eq!(per_thousand("0.15").as_deref(), Some("0.015"));
         assert_eq!(per_thousand("$2.50").as_deref(), Some("0.25"));
         assert_eq!(per_thousand("-1"), None);
-        assert_eq!(per_thousand("0.0000001"), None, "less than a nano-dollar per thousand");
+        assert_eq!(
+            per_thousand("0.0000001"),
+            None,
+            "less than a nano-dollar per thousand"
+        );
     }
 }

@@ -5,7 +5,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -60,14 +60,21 @@ pub fn span(ms: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
     UNITS
         .iter()
-        .find(|(unit, _)| ms >= *unit && ms % unit == 0)
-        .map_or_else(|| format!("{ms} ms"), |(unit, name)| format!("{} {name}", ms / unit))
+        .find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{ms} ms"),
+            |(unit, name)| format!("{} {name}", ms / unit),
+        )
 }
 
 /// `1 key`, `2 keys`.
 pub fn count(number: usize, noun: &str) -> String {
     let text = grouped(number as u64);
-    if number == 1 { format!("{text} {noun}") } else { format!("{text} {noun}s") }
+    if number == 1 {
+        format!("{text} {noun}")
+    } else {
+        format!("{text} {noun}s")
+    }
 }
 
 #[cfg(test)]

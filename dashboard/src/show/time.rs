@@ -57,7 +57,10 @@ impl Civil {
     }
 
     fn month_name(self) -> &'static str {
-        MONTHS.get(self.month.wrapping_sub(1) as usize).copied().unwrap_or("?")
+        MONTHS
+            .get(self.month.wrapping_sub(1) as usize)
+            .copied()
+            .unwrap_or("?")
     }
 
     /// `22 Nov 2026`.
@@ -93,7 +96,9 @@ impl Civil {
 pub fn parse(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
         let part = text.get(range)?;
-        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
+        part.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| part.parse().ok())?
     };
     let punctuation = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
     let bytes = text.as_bytes();
@@ -181,7 +186,14 @@ mod tests {
 
     #[test]
     fn civil_times_go_both_ways() {
-        for ms in [0, 951_782_400_000, 1_709_164_800_000, 1_795_341_661_000, -86_400_000, 4_102_444_800_000] {
+        for ms in [
+            0,
+            951_782_400_000,
+            1_709_164_800_000,
+            1_795_341_661_000,
+            -86_400_000,
+            4_102_444_800_000,
+        ] {
             assert_eq!(Civil::of_local_ms(ms).as_utc_ms(), ms);
             assert_eq!(parse(&rfc3339(ms)), Some(ms));
         }

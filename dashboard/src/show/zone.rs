@@ -6,10 +6,16 @@ use std::rc::Rc;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 /// A time zone by its IANA name.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Zone {
     pub name: Rc<str>,
     format: Option<Intl::DateTimeFormat>,
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
 impl Zone {
@@ -35,8 +41,8 @@ impl Zone {
     /// Milliseconds east of UTC at that moment.
     pub fn offset_ms(&self, ms: i64) -> i64 {
         let whole = ms.div_euclid(1_000) * 1_000;
-        let local = self.format.as_ref().and_then(|format| local_ms(format, whole));
-        local.map_or(0, |local| local - whole)
+        let format = self.format.as_ref();
+        format.map_or(0, |format| local_ms(format, whole) - whole)
     }
 
     pub fn civil(&self, ms: i64) -> Civil {
@@ -89,21 +95,30 @@ fn formatter(name: &str) -> Option<Intl::DateTimeFormat> {
     }
     // The constructor throws for an unknown zone, which the typed one turns into a panic: called through Reflect.
     let intl = Reflect::get(&js_sys::global(), &"Intl".into()).ok()?;
-    let constructor: Function = Reflect::get(&intl, &"DateTimeFormat".into()).ok()?.dyn_into().ok()?;
+    let constructor: Function = Reflect::get(&intl, &"DateTimeFormat".into())
+        .ok()?
+        .dyn_into()
+        .ok()?;
     let arguments = Array::of2(&"en-US".into(), &options);
     Reflect::construct(&constructor, &arguments).ok()?.dyn_into().ok()
 }
 
-fn local_ms(format: &Intl::DateTimeFormat, ms: i64) -> Option<i64> {
+fn local_ms(format: &Intl::DateTimeFormat, ms: i64) -> i64 {
     let date = js_sys::Date::new(&JsValue::from_f64(ms as f64));
     let parts = format.format_to_parts(&date);
     let mut civil = Civil::of_local_ms(0);
     for part in parts.iter() {
-        let text = |key: &str| Reflect::get(&part, &key.into()).ok().and_then(|value| value.as_string());
+        let text = |key: &str| {
+            Reflect::get(&part, &key.into())
+                .ok()
+                .and_then(|value| value.as_string())
+        };
         let (Some(kind), Some(value)) = (text("type"), text("value")) else {
             continue;
         };
-        let Ok(number) = value.parse::<u32>() else { continue };
+        let Ok(number) = value.parse::<u32>() else {
+            continue;
+        };
         match kind.as_str() {
             "year" => civil.year = i64::from(number),
             "month" => civil.month = number,
@@ -114,18 +129,26 @@ fn local_ms(format: &Intl::DateTimeFormat, ms: i64) -> Option<i64> {
             _ => {}
         }
     }
-    Some(civil.as_utc_ms())
+    civil.as_utc_ms()
 }
 
 /// Every zone that the browser knows, UTC first.
 pub fn all() -> Vec<String> {
     let names = || -> Option<Vec<String>> {
         let intl = Reflect::get(&js_sys::global(), &"Intl".into()).ok()?;
-        let ask: Function = Reflect::get(&intl, &"supportedValuesOf".into()).ok()?.dyn_into().ok()?;
+        let ask: Function = Reflect::get(&intl, &"supportedValuesOf".into())
+            .ok()?
+            .dyn_into()
+            .ok()?;
         let found: Array = ask.call1(&intl, &"timeZone".into()).ok()?.dyn_into().ok()?;
         Some(found.iter().filter_map(|name| name.as_string()).collect())
     };
     let mut all = vec!["UTC".to_owned()];
-    all.extend(names().unwrap_or_default().into_iter().filter(|name| name != "UTC"));
+    all.extend(
+        names()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|name| name != "UTC"),
+    );
     all
 }

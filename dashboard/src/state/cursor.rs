@@ -46,7 +46,9 @@ mod tests {
     fn pages_go_forth_and_back() {
         let first = Rc::new(Cursors::default());
         assert_eq!((first.current(), first.page()), (None, 1));
-        let third = first.reduce(Turn::Next("a".into())).reduce(Turn::Next("b".into()));
+        let third = first
+            .reduce(Turn::Next("a".into()))
+            .reduce(Turn::Next("b".into()));
         assert_eq!((third.current(), third.page()), (Some("b"), 3));
         let second = third.reduce(Turn::Back);
         assert_eq!(second.current(), Some("a"));

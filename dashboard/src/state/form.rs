@@ -34,8 +34,10 @@ pub enum Edit {
 
 impl Form {
     pub fn new<N: Into<String>, V: Into<String>>(values: impl IntoIterator<Item = (N, V)>) -> Self {
-        let values: BTreeMap<String, String> =
-            values.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let values: BTreeMap<String, String> = values
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         Self {
             saved: values.clone(),
             values,
@@ -164,7 +166,12 @@ mod tests {
         let form = Rc::new(Form::new([("name", "a")]));
         let edited = form.reduce(Edit::Set("name".into(), "b".into()));
         assert!(edited.is_dirty() && edited.changed("name"));
-        assert!(!edited.clone().reduce(Edit::Set("name".into(), "a".into())).is_dirty());
+        assert!(
+            !edited
+                .clone()
+                .reduce(Edit::Set("name".into(), "a".into()))
+                .is_dirty()
+        );
         assert!(!edited.reduce(Edit::Saved).is_dirty());
     }
 
@@ -175,7 +182,11 @@ mod tests {
         let form = form.reduce(Edit::Refused(failure, vec!["hosts".into(), "name".into()]));
         assert_eq!(form.fault_of("hosts"), Some("Must be a host name."));
         assert_eq!(form.fault, None);
-        assert_eq!(form.reduce(Edit::Set("hosts".into(), "x".into())).fault_of("hosts"), None);
+        assert_eq!(
+            form.reduce(Edit::Set("hosts".into(), "x".into()))
+                .fault_of("hosts"),
+            None
+        );
     }
 
     #[test]
@@ -198,6 +209,9 @@ mod tests {
 
     #[test]
     fn lists_take_commas_and_lines() {
-        assert_eq!(Form::new([("hosts", "a, b\n\nc,")]).list("hosts"), ["a", "b", "c"]);
+        assert_eq!(
+            Form::new([("hosts", "a, b\n\nc,")]).list("hosts"),
+            ["a", "b", "c"]
+        );
     }
 }

@@ -38,7 +38,9 @@ pub fn role_help(role: Role) -> &'static str {
     match role {
         Role::Owner => "Everything, including deleting the workspace.",
         Role::Admin => "Everything but deleting the workspace or giving it away.",
-        Role::Member => "Changes APIs, keys and rate limits; reads everything but the audit log and data planes.",
+        Role::Member => {
+            "Changes APIs, keys and rate limits; reads everything but the audit log and data planes."
+        }
         Role::Viewer => "Reads what a member reads; changes nothing.",
     }
 }

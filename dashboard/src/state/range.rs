@@ -124,7 +124,10 @@ mod tests {
         assert_eq!(Range::Today.bounds(5_000, 2_000), (2_000, 5_000));
         assert_eq!(
             Range::Hour.query(1_795_341_600_000, 0),
-            ("2026-11-22T09:00:00Z".to_owned(), "2026-11-22T10:00:00Z".to_owned())
+            (
+                "2026-11-22T09:00:00Z".to_owned(),
+                "2026-11-22T10:00:00Z".to_owned()
+            )
         );
     }
 }

@@ -5,7 +5,9 @@ pub fn safe(target: &str) -> Option<&str> {
     let rest = target.strip_prefix('/')?;
     let elsewhere = rest.starts_with(['/', '\\']) || target.contains('\\');
     let control = target.chars().any(char::is_control);
-    let sign_in = ["/login", "/register"].iter().any(|page| target.starts_with(page));
+    let sign_in = ["/login", "/register"]
+        .iter()
+        .any(|page| target.starts_with(page));
     (!elsewhere && !control && !sign_in && target != "/").then_some(target)
 }
 

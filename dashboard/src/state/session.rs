@@ -43,7 +43,9 @@ pub enum Change {
 
 impl SignedIn {
     pub fn workspace(&self) -> Option<&Workspace> {
-        self.workspaces.iter().find(|workspace| workspace.id == self.current)
+        self.workspaces
+            .iter()
+            .find(|workspace| workspace.id == self.current)
     }
 
     fn new(user: User, workspaces: Vec<Workspace>, wanted: Option<String>) -> Self {
@@ -86,12 +88,10 @@ fn changed(before: &SignedIn, change: Change) -> SignedIn {
     let mut after = before.clone();
     match change {
         Change::Choose(id) => return SignedIn::new(after.user, after.workspaces, Some(id)),
-        Change::Put(workspace) => {
-            match after.workspaces.iter_mut().find(|known| known.id == workspace.id) {
-                Some(known) => *known = *workspace,
-                None => after.workspaces.push(*workspace),
-            }
-        }
+        Change::Put(workspace) => match after.workspaces.iter_mut().find(|known| known.id == workspace.id) {
+            Some(known) => *known = *workspace,
+            None => after.workspaces.push(*workspace),
+        },
         Change::Removed(id) => {
             after.workspaces.retain(|workspace| workspace.id != id);
             let current = after.current.clone();

@@ -47,7 +47,10 @@ pub fn compare(a: &SortKey, b: &SortKey, direction: Direction) -> Ordering {
 /// Whether every word of the search is somewhere in the text.
 pub fn matches(text: &str, search: &str) -> bool {
     let text = text.to_lowercase();
-    search.to_lowercase().split_whitespace().all(|word| text.contains(word))
+    search
+        .to_lowercase()
+        .split_whitespace()
+        .all(|word| text.contains(word))
 }
 
 #[cfg(test)]
@@ -62,7 +65,10 @@ mod tests {
         assert_eq!(up, [SortKey::Number(1.0), SortKey::Number(2.0), SortKey::Missing]);
         let mut down = keys();
         down.sort_by(|a, b| compare(a, b, Direction::Descending));
-        assert_eq!(down, [SortKey::Number(2.0), SortKey::Number(1.0), SortKey::Missing]);
+        assert_eq!(
+            down,
+            [SortKey::Number(2.0), SortKey::Number(1.0), SortKey::Missing]
+        );
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub enum Kind {
     Destroy,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "attributes, each named where it is set"
+)]
 #[derive(Properties, PartialEq)]
 pub struct Props {
     #[prop_or_default]

@@ -81,10 +81,15 @@ pub struct ConfirmProps {
 #[component]
 pub fn Confirm(props: &ConfirmProps) -> Html {
     let typed = use_state(String::new);
-    let ready = props.name.as_ref().is_none_or(|name| typed.trim() == name.as_str());
+    let ready = props
+        .name
+        .as_ref()
+        .is_none_or(|name| typed.trim() == name.as_str());
     let oninput = {
         let typed = typed.clone();
-        Callback::from(move |event: InputEvent| typed.set(event.target_unchecked_into::<HtmlInputElement>().value()))
+        Callback::from(move |event: InputEvent| {
+            typed.set(event.target_unchecked_into::<HtmlInputElement>().value());
+        })
     };
     let onsubmit = {
         let onconfirm = props.onconfirm.clone();

@@ -9,7 +9,10 @@ pub type Handle = UseReducerHandle<Form>;
 
 /// Ids of elements: names of fields have brackets and dots, which are fine in an id but not in a selector.
 pub fn id_of(name: &str) -> String {
-    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     format!("f-{plain}")
 }
 
@@ -93,7 +96,10 @@ pub struct TextProps {
 #[component]
 pub fn TextField(props: &TextProps) -> Html {
     let id = id_of(&props.name);
-    let fault = props.form.fault_of(&props.name).map(|fault| AttrValue::from(fault.to_owned()));
+    let fault = props
+        .form
+        .fault_of(&props.name)
+        .map(|fault| AttrValue::from(fault.to_owned()));
     let node = use_node_ref();
     {
         let (node, focus) = (node.clone(), props.focus);
@@ -149,7 +155,10 @@ pub struct AreaProps {
 #[component]
 pub fn TextArea(props: &AreaProps) -> Html {
     let id = id_of(&props.name);
-    let fault = props.form.fault_of(&props.name).map(|fault| AttrValue::from(fault.to_owned()));
+    let fault = props
+        .form
+        .fault_of(&props.name)
+        .map(|fault| AttrValue::from(fault.to_owned()));
     let oninput = setter(&props.form, &props.name)
         .reform(|event: InputEvent| event.target_unchecked_into::<HtmlTextAreaElement>().value());
     html! {
@@ -180,7 +189,10 @@ pub struct SelectProps {
 #[component]
 pub fn SelectField(props: &SelectProps) -> Html {
     let id = id_of(&props.name);
-    let fault = props.form.fault_of(&props.name).map(|fault| AttrValue::from(fault.to_owned()));
+    let fault = props
+        .form
+        .fault_of(&props.name)
+        .map(|fault| AttrValue::from(fault.to_owned()));
     let chosen = props.form.get(&props.name);
     let onchange = setter(&props.form, &props.name)
         .reform(|event: Event| event.target_unchecked_into::<HtmlSelectElement>().value());
@@ -233,11 +245,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    pub fn new(
-        value: impl Into<AttrValue>,
-        title: impl Into<AttrValue>,
-        text: impl Into<AttrValue>,
-    ) -> Self {
+    pub fn new(value: impl Into<AttrValue>, title: impl Into<AttrValue>, text: impl Into<AttrValue>) -> Self {
         Self {
             value: value.into(),
             title: title.into(),

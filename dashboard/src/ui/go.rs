@@ -3,8 +3,8 @@
 use crate::route::Route;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use wasm_bindgen::closure::Closure;
 use wasm_bindgen::JsCast as _;
+use wasm_bindgen::closure::Closure;
 use yew::prelude::*;
 use yew_router::prelude::*;
 
@@ -73,16 +73,19 @@ pub fn use_guard(dirty: bool) {
             guard.0.dirty.set(*dirty);
         }
         let listener = dirty.then(|| {
-            let closure = Closure::<dyn FnMut(web_sys::Event)>::new(|event: web_sys::Event| event.prevent_default());
+            let closure =
+                Closure::<dyn FnMut(web_sys::Event)>::new(|event: web_sys::Event| event.prevent_default());
             if let Some(window) = crate::browser::window() {
                 // Constant name, function of ours: nothing to refuse.
-                let _ = window.add_event_listener_with_callback("beforeunload", closure.as_ref().unchecked_ref());
+                let _ =
+                    window.add_event_listener_with_callback("beforeunload", closure.as_ref().unchecked_ref());
             }
             closure
         });
         move || {
             if let (Some(closure), Some(window)) = (&listener, crate::browser::window()) {
-                let _ = window.remove_event_listener_with_callback("beforeunload", closure.as_ref().unchecked_ref());
+                let _ = window
+                    .remove_event_listener_with_callback("beforeunload", closure.as_ref().unchecked_ref());
             }
             if let Some(guard) = &guard {
                 guard.release();

@@ -34,7 +34,9 @@ pub fn Menu(props: &Props) -> Html {
     let onpick = {
         let open = open.clone();
         Callback::from(move |event: MouseEvent| {
-            let entry = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+            let entry = event
+                .target()
+                .and_then(|target| target.dyn_into::<Element>().ok());
             let entry = entry.and_then(|element| element.closest("button, a").ok().flatten());
             if entry.is_some() {
                 open.set(false);
@@ -44,8 +46,12 @@ pub fn Menu(props: &Props) -> Html {
     let onfocusout = {
         let (open, node) = (open.clone(), node.clone());
         Callback::from(move |event: FocusEvent| {
-            let next = event.related_target().and_then(|target| target.dyn_into::<Node>().ok());
-            let inside = node.cast::<Node>().is_some_and(|menu| menu.contains(next.as_ref()));
+            let next = event
+                .related_target()
+                .and_then(|target| target.dyn_into::<Node>().ok());
+            let inside = node
+                .cast::<Node>()
+                .is_some_and(|menu| menu.contains(next.as_ref()));
             if !inside {
                 open.set(false);
             }
@@ -93,7 +99,10 @@ pub fn Menu(props: &Props) -> Html {
 }
 
 fn entries(node: &NodeRef, selector: &str) -> Vec<HtmlElement> {
-    let Some(found) = node.cast::<Element>().and_then(|menu| menu.query_selector_all(selector).ok()) else {
+    let Some(found) = node
+        .cast::<Element>()
+        .and_then(|menu| menu.query_selector_all(selector).ok())
+    else {
         return Vec::new();
     };
     (0..found.length())
@@ -111,7 +120,9 @@ fn focus_at(node: &NodeRef, selector: &str, at: usize) {
 fn move_focus(node: &NodeRef, step: isize) {
     let all = entries(node, ".list button, .list a");
     let active = crate::browser::document().and_then(|document| document.active_element());
-    let at = all.iter().position(|entry| active.as_ref() == Some(entry.as_ref()));
+    let at = all
+        .iter()
+        .position(|entry| active.as_ref() == Some(entry.as_ref()));
     let count = all.len() as isize;
     if count > 0 {
         let next = at.map_or(0, |at| (at as isize + step).rem_euclid(count));

@@ -4,8 +4,8 @@ use super::button::{Button, Kind};
 use super::icon::Icon;
 use crate::browser;
 use crate::state::range::Range;
-use yew::prelude::*;
 use wasm_bindgen::JsValue;
+use yew::prelude::*;
 
 /// The range that the URL names, and a way to change both.
 #[hook]

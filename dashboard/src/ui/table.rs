@@ -51,7 +51,11 @@ pub struct Props {
 pub fn Table(props: &Props) -> Html {
     let search = use_state_eq(String::new);
     let sort = use_state_eq(|| None::<(usize, Direction)>);
-    let mut rows: Vec<&Row> = props.rows.iter().filter(|row| matches(&row.search, &search)).collect();
+    let mut rows: Vec<&Row> = props
+        .rows
+        .iter()
+        .filter(|row| matches(&row.search, &search))
+        .collect();
     if let Some((column, direction)) = *sort {
         rows.sort_by(|a, b| match (a.cells.get(column), b.cells.get(column)) {
             (Some((_, a)), Some((_, b))) => compare(a, b, direction),
@@ -94,7 +98,9 @@ pub fn Table(props: &Props) -> Html {
 }
 
 fn head(at: usize, column: &Column, sort: &UseStateHandle<Option<(usize, Direction)>>) -> Html {
-    let mine = sort.filter(|(column, _)| *column == at).map(|(_, direction)| direction);
+    let mine = sort
+        .filter(|(column, _)| *column == at)
+        .map(|(_, direction)| direction);
     let aria = match mine {
         Some(Direction::Ascending) => "ascending",
         Some(Direction::Descending) => "descending",
@@ -102,7 +108,9 @@ fn head(at: usize, column: &Column, sort: &UseStateHandle<Option<(usize, Directi
     };
     let onclick = {
         let sort = sort.clone();
-        Callback::from(move |_: MouseEvent| sort.set(Some((at, mine.map_or(Direction::Ascending, Direction::other)))))
+        Callback::from(move |_: MouseEvent| {
+            sort.set(Some((at, mine.map_or(Direction::Ascending, Direction::other))));
+        })
     };
     html! {
         <th scope="col" class={column.right.then_some("right")} aria-sort={aria}>

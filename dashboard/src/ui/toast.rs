@@ -28,7 +28,7 @@ pub fn ToastArea() -> Html {
     let shown = toaster.map(|toaster| toaster.shown.clone()).unwrap_or_default();
     html! {
         <div class="toasts" role="status" aria-live="polite">
-            { for shown.into_iter().map(|toast| html! { <One key={toast.id} {toast} /> }) }
+            { for shown.iter().map(|toast| html! { <One key={toast.id} toast={toast.clone()} /> }) }
         </div>
     }
 }
@@ -51,7 +51,11 @@ fn One(props: &OneProps) -> Html {
             move || drop(timer)
         });
     }
-    let icon = if props.toast.bad { Icon::Warning } else { Icon::Check };
+    let icon = if props.toast.bad {
+        Icon::Warning
+    } else {
+        Icon::Check
+    };
     html! {
         <div class={classes!("toast", props.toast.bad.then_some("bad"))}>
             <Glyph {icon} /><p>{ &props.toast.text }</p>

@@ -1,0 +1,202 @@
+//! Data planes: their tokens, and those that were heard of.
+
+use super::head::PageHead;
+use super::keys::Secret;
+use crate::api::{Call, Ignored, Loaded, use_pages, use_send};
+use crate::app::Here;
+use crate::state::form::{Edit, Form};
+use crate::state::table::SortKey;
+use crate::state::toast::Say;
+use crate::ui::{
+    Badge, Button, Column, Confirm, Dialog, Empty, Failed, Icon, Kind, Notice, Pager, Row, Skeletons, Table,
+    TextField, Tone, use_say,
+};
+use rateguard_api::data_plane::{DataPlaneToken, DataPlaneTokenWithSecret};
+use serde_json::json;
+use std::rc::Rc;
+use yew::prelude::*;
+
+#[derive(Properties, PartialEq)]
+pub struct Props {
+    pub here: Rc<Here>,
+}
+
+#[component]
+pub fn DataPlanes(props: &Props) -> Html {
+    let here = &props.here;
+    let pages = use_pages::<DataPlaneToken>(Some(Call::get(here.path("/data-planes"))));
+    let creating = use_state_eq(|| false);
+    let revoking = use_state_eq(|| None::<DataPlaneToken>);
+    let reload = pages.load.reload.clone();
+    let open = {
+        let creating = creating.clone();
+        Callback::from(move |_: MouseEvent| creating.set(true))
+    };
+    let new =
+        html! { <Button kind={Kind::Primary} icon={Icon::Plus} onclick={open}>{ "Create token" }</Button> };
+    let body = match &pages.load.state {
+        Loaded::Waiting => html! { <Skeletons shape="tall" count={1} /> },
+        Loaded::Failed(failure) => html! { <Failed failure={failure.clone()} retry={reload.clone()} /> },
+        Loaded::Ready(list) if list.data.is_empty() && pages.cursors.page() == 1 => html! {
+            <Empty icon={Icon::Plane} title="No data plane of this workspace"
+                text="A data plane is an Envoy with the RateGuard filter, and its limit service. Its token lets it fetch this workspace's configuration.">{ new.clone() }</Empty>
+        },
+        Loaded::Ready(list) => {
+            let rows = list
+                .data
+                .iter()
+                .map(|token| row(token, here, &revoking))
+                .collect::<Vec<_>>();
+            let columns = vec![Column::left("Name"), Column::left("State"), Column::left("Made")];
+            html! {
+                <>
+                    <Table label="Tokens of data planes" {columns} {rows} search="Search data planes" />
+                    <Pager cursors={pages.cursors.clone()} next={list.next_cursor.clone()} />
+                </>
+            }
+        }
+    };
+    html! {
+        <div class="page">
+            <PageHead title="Data planes" text={html! { "The Envoys that enforce this workspace's limits, and the tokens that they identify themselves with." }}>{ new }</PageHead>
+            { body }
+            if *creating {
+                <NewToken here={here.clone()} ondone={reload.clone()} onclose={let creating = creating.clone(); move |()| creating.set(false)} />
+            }
+            if let Some(token) = (*revoking).clone() {
+                <Revoke here={here.clone()} {token} ondone={reload} onclose={let revoking = revoking.clone(); move |()| revoking.set(None)} />
+            }
+        </div>
+    }
+}
+
+fn row(token: &DataPlaneToken, here: &Here, revoking: &UseStateHandle<Option<DataPlaneToken>>) -> Row {
+    let (tone, state) = if token.revoked_at.is_some() {
+        (Tone::Bad, "Revoked")
+    } else {
+        (Tone::Good, "Valid")
+    };
+    let acts = html! {
+        if token.revoked_at.is_none() {
+            <Button small=true kind={Kind::Danger} onclick={let (revoking, token) = (revoking.clone(), token.clone()); move |_| revoking.set(Some(token.clone()))}>{ "Revoke…" }</Button>
+        }
+    };
+    Row {
+        key: token.id.clone(),
+        search: token.name.clone(),
+        cells: vec![
+            (
+                html! { <span class="name">{ &token.name }</span> },
+                SortKey::Text(token.name.clone()),
+            ),
+            (
+                html! { <Badge {tone} dot=true>{ state }</Badge> },
+                SortKey::Text(state.to_owned()),
+            ),
+            (
+                html! { <span class="nowrap">{ here.zone.show(&token.created_at) }</span> },
+                SortKey::Text(token.created_at.clone()),
+            ),
+        ],
+        acts,
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct NewTokenProps {
+    here: Rc<Here>,
+    onclose: Callback<()>,
+    ondone: Callback<()>,
+}
+
+#[component]
+fn NewToken(props: &NewTokenProps) -> Html {
+    let form = use_reducer(|| Form::new([("name", "")]));
+    let made = use_state(|| None::<AttrValue>);
+    let send = use_send();
+    let onsubmit = {
+        let (form, send, made, path, ondone) = (
+            form.clone(),
+            send.clone(),
+            made.clone(),
+            props.here.path("/data-planes"),
+            props.ondone.clone(),
+        );
+        Callback::from(move |event: SubmitEvent| {
+            event.prevent_default();
+            let (body, form, made, ondone) = (
+                json!({ "name": form.text("name") }),
+                form.clone(),
+                made.clone(),
+                ondone.clone(),
+            );
+            send.run::<DataPlaneTokenWithSecret>(
+                Call::post(path.clone(), body),
+                move |answer| match answer {
+                    Ok(created) => {
+                        made.set(Some(created.token.into()));
+                        ondone.emit(());
+                    }
+                    Err(failure) => form.dispatch(Edit::Refused(failure, vec!["name".to_owned()])),
+                },
+            );
+        })
+    };
+    if let Some(secret) = (*made).clone() {
+        return html! { <Secret title="The data plane's token" {secret} ondone={props.onclose.clone()} /> };
+    }
+    html! {
+        <Dialog title="New token for a data plane" onclose={props.onclose.clone()}>
+            <form class="stack" {onsubmit}>
+                <p class="soft">{ "Whoever has it can read this workspace's configuration, the credentials of its APIs included." }</p>
+                <TextField form={form.clone()} name="name" label="Name" placeholder="Gateway, Frankfurt" focus=true />
+                if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }
+                <footer>
+                    <Button onclick={props.onclose.reform(|_| ())}>{ "Cancel" }</Button>
+                    <Button kind={Kind::Primary} submit=true busy={send.busy}>{ "Create token" }</Button>
+                </footer>
+            </form>
+        </Dialog>
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct RevokeProps {
+    here: Rc<Here>,
+    token: DataPlaneToken,
+    onclose: Callback<()>,
+    ondone: Callback<()>,
+}
+
+#[component]
+fn Revoke(props: &RevokeProps) -> Html {
+    let (send, say, fault) = (use_send(), use_say(), use_state(|| None::<AttrValue>));
+    let onconfirm = {
+        let (send, fault, name) = (send.clone(), fault.clone(), props.token.name.clone());
+        let path = props.here.path(&format!("/data-planes/{}", props.token.id));
+        let (onclose, ondone) = (props.onclose.clone(), props.ondone.clone());
+        Callback::from(move |()| {
+            let (say, name, fault, onclose, ondone) = (
+                say.clone(),
+                name.clone(),
+                fault.clone(),
+                onclose.clone(),
+                ondone.clone(),
+            );
+            send.run::<Ignored>(Call::delete(path.clone()), move |answer| match answer {
+                Ok(_) => {
+                    say.emit(Say::Good(format!("{name} is revoked.")));
+                    onclose.emit(());
+                    ondone.emit(());
+                }
+                Err(failure) => fault.set(Some(failure.text().into())),
+            });
+        })
+    };
+    html! {
+        <Confirm title="Revoke this token?" name={props.token.name.clone()} action="Revoke token" busy={send.busy} fault={(*fault).clone()}
+            {onconfirm} onclose={props.onclose.clone()}>
+            <p>{ "Data planes that use it get no configuration any more. They go on with the last one they have, so changes and revocations do not reach them." }</p>
+        </Confirm>
+    }
+}
