@@ -17,6 +17,7 @@ pub mod feed;
 pub mod hex;
 pub mod http;
 pub mod limits;
+pub mod mail;
 pub mod readiness;
 pub mod secrets;
 pub mod seed;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::entropy::{self, Entropy};
 use crate::feed;
 use crate::limits::LimitsClient;
+use crate::mail::Mailer;
 use crate::readiness::Probes;
 use crate::secrets::Keyring;
 use crate::ssrf;
@@ -27,6 +28,7 @@ pub struct AppState {
     pub feed: feed::Hub,
     pub limits: LimitsClient,
     pub auth: Arc<Auth>,
+    pub mail: Mailer,
     pub metrics: Arc<Metrics>,
     pub probes: Arc<Probes>,
     /// Turns true when the program is told to stop: hanging polls answer at once.
@@ -54,6 +56,7 @@ impl AppState {
             feed: feed::Hub::default(),
             limits: LimitsClient::new(&config.limits),
             auth: Arc::new(Auth::new(&config)),
+            mail: Mailer::new(config.smtp.as_ref()),
             metrics: Arc::new(Metrics::default()),
             probes: Arc::default(),
             config: Arc::new(config),

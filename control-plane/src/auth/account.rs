@@ -2,6 +2,7 @@
 
 use super::refresh::{self, NewRefreshToken, Use};
 use super::token::Grant;
+use crate::audit::{Actor, Entry, Origin, Write};
 use crate::db::session::{self, Session, Touch};
 use crate::db::user::{self, User};
 use crate::db::workspace::{self, Membership, Workspace};
@@ -14,7 +15,7 @@ use crate::http::text;
 use crate::state::AppState;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use rateguard_api::name::{FailureMode, Role, UnpricedModelPolicy};
+use rateguard_api::name::{AuditAction, FailureMode, Role, UnpricedModelPolicy};
 use rateguard_model::digest::Digest;
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
@@ -36,10 +37,11 @@ pub struct Opened {
 pub async fn register(
     state: &AppState,
     new: NewAccount,
-    client: &Client,
+    origin: Origin,
 ) -> Result<(User, Membership, Opened), ApiError> {
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let client = origin.client.clone();
+    let mut tx = Write::begin(state, Actor::nobody(origin)).await?;
     let user = insert_user(state, &mut tx, new).await?;
     let slug = text::slug_from(&user.name, "workspace");
     let workspace = Workspace {
@@ -49,8 +51,10 @@ pub async fn register(
         ..empty_workspace(now)
     };
     let workspace = insert_workspace(state, &mut tx, workspace, user.id, true).await?;
-    let opened = open_session(state, &mut tx, user.id, Some(workspace.id), client).await?;
-    tx.commit().await?;
+    let opened = open_session(state, &mut tx, user.id, Some(workspace.id), &client).await?;
+    tx.by(user.id, Some(opened.session_id));
+    let entry = Entry::new(AuditAction::UserRegister, workspace.id, user.id, &user.email);
+    tx.commit(entry).await?;
     Ok((
         user,
         Membership {
@@ -146,11 +150,14 @@ pub async fn open(
     state: &AppState,
     user_id: Uuid,
     workspace_id: Option<Uuid>,
-    client: &Client,
+    origin: Origin,
 ) -> Result<Opened, ApiError> {
-    let mut tx = state.db.begin().await?;
-    let opened = open_session(state, &mut tx, user_id, workspace_id, client).await?;
-    tx.commit().await?;
+    let client = origin.client.clone();
+    let mut tx = Write::begin(state, Actor::nobody(origin)).await?;
+    let opened = open_session(state, &mut tx, user_id, workspace_id, &client).await?;
+    tx.by(user_id, Some(opened.session_id));
+    tx.commit(about(AuditAction::SessionCreate, opened.session_id))
+        .await?;
     Ok(opened)
 }
 
@@ -186,6 +193,10 @@ pub async fn open_session(
     })
 }
 
+fn about(action: AuditAction, session_id: Uuid) -> Entry {
+    Entry::outside(action, Some(session_id), "session")
+}
+
 /// What a refresh gives.
 pub struct Refreshed {
     pub access_token: String,
@@ -200,13 +211,15 @@ pub async fn refresh(
     state: &AppState,
     presented: &str,
     wanted: Option<Uuid>,
-    client: &Client,
+    origin: Origin,
 ) -> Result<Refreshed, ApiError> {
     const REFUSED: ApiError = ApiError::Unauthenticated("the session is over; sign in again");
     let session_id = refresh::session_of(presented).ok_or(REFUSED)?;
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let client = origin.client.clone();
+    let mut tx = Write::begin(state, Actor::nobody(origin)).await?;
     let session = session::for_update(&mut tx, session_id).await?.ok_or(REFUSED)?;
+    tx.by(session.user_id, Some(session_id));
     let refresh_token = match refresh::judge(&session, Digest::of(presented.as_bytes()), now) {
         Use::Rotate => {
             let next = refresh::generate(session_id, state.entropy.as_ref());
@@ -223,7 +236,7 @@ pub async fn refresh(
         Use::AccessOnly => None,
         Use::Revoke => {
             session::revoke(&mut tx, session_id, now).await?;
-            tx.commit().await?;
+            tx.commit(about(AuditAction::SessionEnd, session_id)).await?;
             tracing::warn!(session.id = %session_id, "a replaced refresh token was used; the session ends");
             return Err(REFUSED);
         }
@@ -243,7 +256,7 @@ pub async fn refresh(
     };
     session::touch(&mut tx, session_id, touch).await?;
     let access_token = access_token(state, session.user_id, session_id, membership)?;
-    tx.commit().await?;
+    tx.commit(about(AuditAction::SessionRefresh, session_id)).await?;
     Ok(Refreshed {
         access_token,
         refresh_token,
@@ -251,15 +264,18 @@ pub async fn refresh(
 }
 
 /// Ends the session of a refresh token, if it is one that was issued last or just before.
-pub async fn log_out(state: &AppState, presented: &str) -> Result<(), ApiError> {
+pub async fn log_out(state: &AppState, presented: &str, origin: Origin) -> Result<(), ApiError> {
     let Some(session_id) = refresh::session_of(presented) else {
         return Ok(());
     };
-    let mut tx = state.db.begin().await?;
-    if session::for_update(&mut tx, session_id).await?.is_some() {
+    let mut tx = Write::begin(state, Actor::nobody(origin)).await?;
+    if let Some(session) = session::for_update(&mut tx, session_id).await?
+        && session.revoked_at.is_none()
+    {
         // A token that names a session and is not its own is a stolen or forged one: that ends the session as well.
         session::revoke(&mut tx, session_id, state.now()).await?;
-        tx.commit().await?;
+        tx.by(session.user_id, Some(session_id));
+        tx.commit(about(AuditAction::SessionEnd, session_id)).await?;
     }
     Ok(())
 }

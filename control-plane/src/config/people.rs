@@ -41,7 +41,11 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let parsed = url::Url::parse(&url).ok().filter(|url| url.has_host());
+        if lettre::AsyncSmtpTransport::<lettre::Tokio1Executor>::from_url(&url).is_err() {
+            self.problem("SMTP_URL", "is not of the form smtps://user:password@host:465");
+            return None;
+        }
+        let parsed = url::Url::parse(&url).ok().filter(url::Url::has_host);
         let encrypted = match parsed {
             Some(url) if url.scheme() == "smtps" => true,
             Some(url) if url.scheme() == "smtp" => url

@@ -1,5 +1,6 @@
 //! Table `access_token`: personal access tokens.
 
+use super::page::Page;
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use rateguard_api::name::Role;
@@ -121,5 +122,100 @@ pub async fn touch(db: &PgPool, workspace_id: Uuid, id: Uuid, used_at: DateTime<
         .bind(used_at)
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// A workspace's tokens, ended ones too, the oldest first; of one user or of all.
+pub async fn list(
+    db: &PgPool,
+    workspace_id: Uuid,
+    user_id: Option<Uuid>,
+    page: &Page,
+) -> Result<Vec<AccessToken>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, workspace_id, user_id, name, role, created_at, expires_at, last_used_at, revoked_at
+         FROM access_token WHERE workspace_id = $1 AND ($2::uuid IS NULL OR user_id = $2)
+           AND ($3::timestamptz IS NULL OR (created_at, id) > ($3, $4::uuid))
+         ORDER BY created_at, id
+         LIMIT $5",
+    )
+    .bind(workspace_id)
+    .bind(user_id)
+    .bind(page.after_at())
+    .bind(page.after_id())
+    .bind(page.rows())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(AccessToken::try_from).collect()
+}
+
+pub async fn for_update(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+) -> Result<Option<AccessToken>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT id, workspace_id, user_id, name, role, created_at, expires_at, last_used_at, revoked_at
+         FROM access_token WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+    )
+    .bind(workspace_id)
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(AccessToken::try_from).transpose()
+}
+
+/// How many tokens of a user are in force.
+pub async fn count_in_force(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<i64, DbError> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*) FROM access_token
+         WHERE workspace_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3",
+    )
+    .bind(workspace_id)
+    .bind(user_id)
+    .bind(now)
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Ends a token for good.
+pub async fn revoke(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE access_token SET revoked_at = $3 WHERE workspace_id = $1 AND id = $2 AND revoked_at IS NULL",
+    )
+    .bind(workspace_id)
+    .bind(id)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends all tokens of somebody who leaves: they do not come back with them.
+pub async fn revoke_of_user(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE access_token SET revoked_at = $3
+         WHERE workspace_id = $1 AND user_id = $2 AND revoked_at IS NULL",
+    )
+    .bind(workspace_id)
+    .bind(user_id)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }

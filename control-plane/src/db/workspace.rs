@@ -171,6 +171,25 @@ pub async fn update(
     Ok(())
 }
 
+/// Holds a workspace for changes of who is in it, until the transaction ends; `false` if there is none. Lets rows that
+/// refer to it be written meanwhile.
+pub async fn lock(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid) -> Result<bool, DbError> {
+    let found: Option<Uuid> = sqlx::query_scalar("SELECT id FROM workspace WHERE id = $1 FOR NO KEY UPDATE")
+        .bind(workspace_id)
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Deletes a workspace and all that is in it.
+pub async fn delete(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM workspace WHERE id = $1")
+        .bind(workspace_id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 /// Broken by a second workspace of a slug.
 pub const SLUG_KEY: &str = "workspace_slug_key";
 
@@ -236,4 +255,31 @@ pub async fn for_update(
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Membership::try_from).transpose()
+}
+
+/// A workspace as a member sees it.
+pub async fn of_member(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    user_id: Uuid,
+) -> Result<Option<Membership>, DbError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
+                w.updated_at, m.role
+         FROM membership m JOIN workspace w ON w.id = m.workspace_id
+         WHERE m.workspace_id = $1 AND m.user_id = $2",
+    )
+    .bind(workspace_id)
+    .bind(user_id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Membership::try_from).transpose()
+}
+
+/// What a workspace is called, for somebody who is invited to it.
+pub async fn name(db: &PgPool, workspace_id: Uuid) -> Result<Option<String>, DbError> {
+    Ok(sqlx::query_scalar("SELECT name FROM workspace WHERE id = $1")
+        .bind(workspace_id)
+        .fetch_optional(db)
+        .await?)
 }

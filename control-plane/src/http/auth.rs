@@ -6,7 +6,9 @@ mod site;
 use super::client::Client;
 use super::error::{ApiError, Faults};
 use super::extract::{Body, Caller, OptionalBody};
+use super::invitations::redeem;
 use super::{sessions, text, workspaces};
+use crate::audit::Origin;
 use crate::auth::account::{self, NewAccount};
 use crate::auth::password as rules;
 use crate::auth::refresh::LIFETIME;
@@ -40,6 +42,7 @@ pub(super) fn routes(state: AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(password::change))
         .routes(routes!(password::reset))
         .merge(sessions::routes())
+        .merge(redeem::routes())
         .layer(middleware::from_fn_with_state(state, site::refuse_cross_site))
 }
 
@@ -55,7 +58,7 @@ pub(super) fn routes(state: AppState) -> OpenApiRouter<AppState> {
 )]
 async fn register(
     State(state): State<AppState>,
-    client: Client,
+    origin: Origin,
     jar: CookieJar,
     Body(body): Body<body::RegisterRequest>,
 ) -> Result<(StatusCode, CookieJar, Json<body::Registered>), ApiError> {
@@ -67,7 +70,7 @@ async fn register(
     let name = text::name(&mut faults, "name", &body.name);
     check_new_password(&mut faults, "password", &body.password);
     faults.finish(())?;
-    throttle::admit_network(&state, &client)?;
+    throttle::admit_network(&state, &origin.client)?;
     let salt = entropy::random_bytes(state.entropy.as_ref());
     let password_hash = state.auth.passwords.hash(body.password, salt).await?;
     let (user, membership, opened) = account::register(
@@ -77,7 +80,7 @@ async fn register(
             name,
             password_hash,
         },
-        &client,
+        origin,
     )
     .await?;
     let access_token = account::access_token(&state, user.id, opened.session_id, Some(&membership))?;
@@ -139,7 +142,7 @@ impl Guess<'_> {
 )]
 async fn login(
     State(state): State<AppState>,
-    client: Client,
+    origin: Origin,
     jar: CookieJar,
     Body(body): Body<body::LoginRequest>,
 ) -> Result<(CookieJar, Json<body::LoggedIn>), ApiError> {
@@ -161,11 +164,11 @@ async fn login(
         hash,
         cookie: jar.get(COOKIE).map(Cookie::value),
     };
-    let right = guess.check(&state, &client).await?;
+    let right = guess.check(&state, &origin.client).await?;
     let user = user.filter(|_| right).ok_or(REFUSED)?;
     let memberships = workspace::of_user(&state.db, user.id).await?;
     let first = memberships.first();
-    let opened = account::open(&state, user.id, first.map(|m| m.workspace.id), &client).await?;
+    let opened = account::open(&state, user.id, first.map(|m| m.workspace.id), origin).await?;
     let access_token = account::access_token(&state, user.id, opened.session_id, first)?;
     let answer = body::LoggedIn {
         user: show_user(&user),
@@ -187,7 +190,7 @@ async fn login(
 )]
 async fn refresh(
     State(state): State<AppState>,
-    client: Client,
+    origin: Origin,
     jar: CookieJar,
     OptionalBody(body): OptionalBody<body::RefreshRequest>,
 ) -> Result<(CookieJar, Json<body::Refreshed>), ApiError> {
@@ -203,7 +206,7 @@ async fn refresh(
     let account::Refreshed {
         access_token,
         refresh_token,
-    } = account::refresh(&state, &presented, wanted, &client).await?;
+    } = account::refresh(&state, &presented, wanted, origin).await?;
     let jar = match refresh_token {
         Some(token) => jar.add(cookie(&state, token)),
         None => jar,
@@ -222,10 +225,11 @@ async fn refresh(
 )]
 async fn log_out(
     State(state): State<AppState>,
+    origin: Origin,
     jar: CookieJar,
 ) -> Result<(CookieJar, Json<body::LoggedOut>), ApiError> {
     if let Some(presented) = jar.get(COOKIE) {
-        account::log_out(&state, presented.value()).await?;
+        account::log_out(&state, presented.value(), origin).await?;
     }
     let jar = jar.remove(Cookie::build(COOKIE).path(COOKIE_PATH));
     Ok((jar, Json(body::LoggedOut { success: true })))

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use rateguard_api::name::KeyStatus;
-use rateguard_api::{api, budget, key, rule, workspace};
+use rateguard_api::{access_token, api, budget, invitation, key, member, rule, workspace};
 use rateguard_model::digest::Digest;
 use serde::Serialize;
 use utoipa::IntoParams;
@@ -25,6 +25,9 @@ impl Versioned for api::Api {}
 impl Versioned for rule::Rule {}
 impl Versioned for workspace::Workspace {}
 impl Versioned for budget::MonthlyBudget {}
+impl Versioned for member::Member {}
+impl Versioned for invitation::InvitationWithLink {}
+impl Versioned for access_token::AccessTokenWithSecret {}
 
 impl Versioned for key::Key {
     /// Use and the passing of time are nobody's changes.

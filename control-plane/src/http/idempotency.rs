@@ -97,6 +97,13 @@ impl Created {
     }
 }
 
+impl Created {
+    /// Whether this tells of something that was made before.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.replayed
+    }
+}
+
 impl IntoResponse for Created {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
@@ -160,17 +167,17 @@ impl Creation<'_> {
         answer: &impl Versioned,
     ) -> Result<Created, ApiError> {
         let created = Created::new(answer)?;
-        if let Some(row) = self.row(&created)? {
-            if let Err(error) = idempotency::insert(&mut write, &row, self.since()).await {
-                if error.constraint() != Some(idempotency::KEY) {
-                    return Err(error.into());
-                }
-                drop(write);
-                return self.replayed().await?.ok_or(ApiError::Conflict {
-                    field: "Idempotency-Key",
-                    message: "another request with this key is being carried out".to_owned(),
-                });
+        if let Some(row) = self.row(&created)?
+            && let Err(error) = idempotency::insert(&mut write, &row, self.since()).await
+        {
+            if error.constraint() != Some(idempotency::KEY) {
+                return Err(error.into());
             }
+            drop(write);
+            return self.replayed().await?.ok_or(ApiError::Conflict {
+                field: "Idempotency-Key",
+                message: "another request with this key is being carried out".to_owned(),
+            });
         }
         write.commit(entry).await?;
         Ok(created)

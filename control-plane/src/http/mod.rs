@@ -1,5 +1,6 @@
 //! The listener's routes: REST, the configuration feed, Envoy's clusters, probes.
 
+mod access_tokens;
 mod apis;
 mod assets;
 mod audit;
@@ -11,8 +12,10 @@ pub mod error;
 mod etag;
 mod extract;
 mod idempotency;
+mod invitations;
 mod keys;
 mod layers;
+mod members;
 mod openapi;
 mod page;
 pub mod permission;
@@ -56,6 +59,9 @@ fn rest(state: AppState) -> Router<AppState> {
     let (routes, document) = OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::routes(state))
         .merge(workspaces::routes())
+        .merge(members::routes())
+        .merge(invitations::routes())
+        .merge(access_tokens::routes())
         .merge(apis::routes())
         .merge(keys::routes())
         .merge(rules::routes())

@@ -28,6 +28,11 @@ pub(super) struct Paging {
     cursor: Option<String>,
 }
 
+/// Of lists without filters.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoFilter {}
+
 /// Which page of a list, and which of its entries.
 pub(super) struct Paged<F> {
     pub page: Page,

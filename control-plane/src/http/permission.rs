@@ -16,11 +16,16 @@ pub enum Permission {
     ReadDataPlanes,
     WriteDataPlanes,
     ReadAudit,
+    /// Members up to one's own reach ([`managed_by`]), and invitations.
+    WriteMembers,
+    TransferOwnership,
+    DeleteWorkspace,
 }
 
 const EVERYBODY: &[Role] = &[Role::Owner, Role::Admin, Role::Member, Role::Viewer];
 const WRITERS: &[Role] = &[Role::Owner, Role::Admin, Role::Member];
 const ADMINS: &[Role] = &[Role::Owner, Role::Admin];
+const OWNERS: &[Role] = &[Role::Owner];
 
 const fn roles(permission: Permission) -> &'static [Role] {
     match permission {
@@ -30,11 +35,22 @@ const fn roles(permission: Permission) -> &'static [Role] {
         | Permission::WriteBudget
         | Permission::ReadDataPlanes
         | Permission::WriteDataPlanes
-        | Permission::ReadAudit => ADMINS,
+        | Permission::ReadAudit
+        | Permission::WriteMembers => ADMINS,
+        Permission::TransferOwnership | Permission::DeleteWorkspace => OWNERS,
     }
 }
 
 /// Whether a member of this role may do that.
 pub fn allows(role: Role, permission: Permission) -> bool {
     roles(permission).contains(&role)
+}
+
+/// The roles that a member of this role may give, and whose holders they may change, invite and remove.
+pub const fn managed_by(role: Role) -> &'static [Role] {
+    match role {
+        Role::Owner => EVERYBODY,
+        Role::Admin => &[Role::Admin, Role::Member, Role::Viewer],
+        Role::Member | Role::Viewer => &[],
+    }
 }

@@ -3,6 +3,7 @@
 use super::error::ApiError;
 use super::extract::{ItemId, SignedIn};
 use super::text;
+use crate::audit::{Actor, Entry, Origin, Write};
 use crate::db::session::{self, Session};
 use crate::state::AppState;
 use axum::Json;
@@ -10,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rateguard_api::auth as body;
 use rateguard_api::list::List;
+use rateguard_api::name::AuditAction;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -53,13 +55,15 @@ async fn list(
 async fn revoke(
     State(state): State<AppState>,
     signed_in: SignedIn,
+    origin: Origin,
     ItemId(id): ItemId,
 ) -> Result<StatusCode, ApiError> {
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, actor(signed_in, origin)).await?;
     if !session::revoke_of_user(&mut tx, signed_in.user_id, id, state.now()).await? {
         return Err(ApiError::NotFound("session"));
     }
-    tx.commit().await?;
+    tx.commit(Entry::outside(AuditAction::SessionEnd, Some(id), "session"))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -71,8 +75,12 @@ async fn revoke(
     operation_id = "revokeOtherSessions",
     responses((status = 204), (status = 403))
 )]
-async fn revoke_others(State(state): State<AppState>, signed_in: SignedIn) -> Result<StatusCode, ApiError> {
-    let mut tx = state.db.begin().await?;
+async fn revoke_others(
+    State(state): State<AppState>,
+    signed_in: SignedIn,
+    origin: Origin,
+) -> Result<StatusCode, ApiError> {
+    let mut tx = Write::begin(&state, actor(signed_in, origin)).await?;
     session::revoke_others(
         &mut tx,
         signed_in.user_id,
@@ -80,8 +88,17 @@ async fn revoke_others(State(state): State<AppState>, signed_in: SignedIn) -> Re
         state.now(),
     )
     .await?;
-    tx.commit().await?;
+    tx.commit(Entry::outside(
+        AuditAction::SessionEnd,
+        None,
+        "all other sessions",
+    ))
+    .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn actor(signed_in: SignedIn, origin: Origin) -> Actor {
+    Actor::session(signed_in.user_id, signed_in.session_id, origin)
 }
 
 fn show(session: Session, current: Uuid) -> body::Session {

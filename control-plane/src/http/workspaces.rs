@@ -4,16 +4,17 @@ use super::error::{ApiError, Faults};
 use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, Caller, SignedIn};
 use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
-use super::permission::Permission;
+use super::permission::{self, Permission};
 use super::text;
 use crate::audit::{Actor, Entry, Origin, Write};
 use crate::auth::account;
 use crate::auth::identity::Identity;
-use crate::db::feed;
+use crate::db::feed::{self, Removal, ResourceType};
 use crate::db::workspace::{self, Membership, Workspace};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use rateguard_api::list::List;
 use rateguard_api::name::{AuditAction, FailureMode, Role};
 use rateguard_api::workspace as body;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(show_one, update))
+        .routes(routes!(show_one, update, delete))
 }
 
 /// A workspace as its member sees it.
@@ -201,6 +202,46 @@ async fn update(
     let entry = Entry::new(AuditAction::WorkspaceUpdate, id, id, &shown.name);
     tx.commit(entry.before(&before).after(&shown)).await?;
     Ok(Tagged(shown))
+}
+
+/// Deletes a workspace and everything in it
+///
+/// Its keys are refused as soon as the feed has told.
+#[utoipa::path(
+    delete,
+    path = "/api/workspaces/{workspace_id}",
+    tag = "Workspaces",
+    operation_id = "deleteWorkspace",
+    params(IfMatchParam),
+    responses((status = 204))
+)]
+async fn delete(
+    State(state): State<AppState>,
+    access: Access,
+    if_match: IfMatch,
+) -> Result<StatusCode, ApiError> {
+    access.require(Permission::DeleteWorkspace)?;
+    let id = access.workspace_id();
+    let mut tx = Write::begin(&state, access.actor()).await?;
+    let version = feed::next_version(&mut tx).await?;
+    let membership = workspace::for_update(&mut tx, id, access.user_id())
+        .await?
+        .filter(|membership| permission::allows(membership.role, Permission::DeleteWorkspace))
+        .ok_or(ApiError::NotFound("workspace"))?;
+    let before = show(&membership);
+    if_match.check(&before)?;
+    workspace::delete(&mut tx, id).await?;
+    let removal = Removal {
+        version,
+        resource_type: ResourceType::Workspace,
+        resource_id: id,
+        workspace_id: Some(id),
+        removed_at: state.now(),
+    };
+    feed::insert_removal(&mut tx, removal).await?;
+    let entry = Entry::new(AuditAction::WorkspaceDelete, id, id, &before.name);
+    tx.commit(entry.before(&before)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn apply_settings(faults: &mut Faults, workspace: &mut Workspace, change: Option<body::SettingsChange>) {

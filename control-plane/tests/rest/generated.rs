@@ -14,8 +14,15 @@ fn permission(operation: &str) -> Option<Permission> {
     Some(match operation {
         "showWorkspace" | "listApis" | "showApi" | "listKeys" | "showKey" | "listRules" | "showRule"
         | "showCosts" | "testRules" | "listBudgets" | "showBudget" | "listPrices" | "showPrice"
-        | "showCatalogue" => Permission::Read,
+        | "showCatalogue" | "listMembers" | "showMember" | "listInvitations" | "listAccessTokens"
+        | "createAccessToken" => Permission::Read,
         "updateWorkspace" => Permission::WriteWorkspace,
+        "deleteWorkspace" => Permission::DeleteWorkspace,
+        "transferOwnership" => Permission::TransferOwnership,
+        // Another member's token; one's own is anybody's to revoke.
+        "updateMember" | "removeMember" | "createInvitation" | "revokeInvitation" | "revokeAccessToken" => {
+            Permission::WriteMembers
+        }
         "createApi" | "updateApi" | "deleteApi" | "createPrice" | "updatePrice" | "deletePrice" => {
             Permission::WriteApis
         }
@@ -37,6 +44,11 @@ const UNAUDITED: &[(&str, &str)] = &[
         "answers 503 without a limit service; costs.rs has one",
     ),
 ];
+
+/// Nobody is the owner of this workspace afterwards: people.rs sees to what they do and to their audit entries.
+fn is_final(operation: &Operation) -> bool {
+    matches!(operation.id.as_str(), "deleteWorkspace" | "transferOwnership")
+}
 
 /// 503 is right where the limit service is away, as it is here.
 fn without_limits(operation: &Operation) -> bool {
@@ -104,6 +116,9 @@ async fn every_operation_obeys_the_table_of_roles() {
             continue;
         };
         for (role, token) in &people {
+            if is_final(operation) && permission::allows(*role, permission) {
+                continue;
+            }
             let path = operation.path(&ada.workspace_id, &maker.thing(operation).await);
             let method = operation.method.clone();
             let answer = app.call(method, &path, token, &operation.body()).await;
@@ -167,7 +182,7 @@ async fn ca_15_every_write_leaves_one_audit_entry_without_secrets() {
         operation.writes() && (operation.in_workspace() || operation.id == "createWorkspace")
     };
     for operation in all.iter().filter(writes) {
-        if UNAUDITED.iter().any(|(id, _)| *id == operation.id) {
+        if UNAUDITED.iter().any(|(id, _)| *id == operation.id) || is_final(operation) {
             continue;
         }
         let thing = maker.thing(operation).await;
@@ -182,7 +197,7 @@ async fn ca_15_every_write_leaves_one_audit_entry_without_secrets() {
             operation.id,
             after.get(before..)
         );
-        for field in ["/key", "/token", "/link", "/acceptLink"] {
+        for field in ["/key", "/token", "/acceptUrl"] {
             secrets.extend(
                 answer
                     .body

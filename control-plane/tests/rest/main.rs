@@ -12,6 +12,7 @@ mod edge;
 mod generated;
 mod keys;
 mod openapi;
+mod people;
 mod program;
 mod rules;
 mod sql;

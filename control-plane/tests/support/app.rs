@@ -22,6 +22,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 pub(crate) struct App {
     router: Router,
+    state: AppState,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) db: PgPool,
     _stop: watch::Sender<bool>,
@@ -115,11 +116,21 @@ impl App {
         };
         let state = AppState::new(config, db.clone(), sources);
         Self {
-            router: http::router(state),
+            router: http::router(state.clone()),
+            state,
             clock,
             db,
             _stop: stop,
         }
+    }
+
+    /// The same database and clock under another configuration, as after a restart.
+    pub(crate) fn with_config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.state.config.as_ref().clone();
+        change(&mut config);
+        self.state.config = Arc::new(config);
+        self.router = http::router(self.state.clone());
+        self
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

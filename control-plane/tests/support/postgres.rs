@@ -71,7 +71,7 @@ async fn make_template() -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests read their own environment")]
-fn url(database: &str) -> String {
+pub(crate) fn url(database: &str) -> String {
     let server = SERVER.get_or_init(|| std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| start()));
     let mut url = url::Url::parse(server).unwrap();
     url.set_path(database);

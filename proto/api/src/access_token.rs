@@ -22,7 +22,7 @@ pub struct AccessToken {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(example = json!({"name": "deploy", "role": "MEMBER"})))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"name": "deploy"})))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateAccessToken {
     pub name: String,

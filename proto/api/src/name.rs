@@ -206,6 +206,17 @@ names! {
         SessionCreate = "session.create",
         SessionRefresh = "session.refresh",
         SessionEnd = "session.end",
+        UserPasswordChange = "user.password-change",
+        UserPasswordReset = "user.password-reset",
+        WorkspaceTransfer = "workspace.transfer",
+        MemberUpdate = "member.update",
+        MemberRemove = "member.remove",
+        InvitationCreate = "invitation.create",
+        InvitationRevoke = "invitation.revoke",
+        InvitationAccept = "invitation.accept",
+        InvitationDecline = "invitation.decline",
+        AccessTokenCreate = "access-token.create",
+        AccessTokenRevoke = "access-token.revoke",
     }
 }
 

@@ -1,10 +1,10 @@
 //! `/api/auth/password`: change one's own, or set a new one with a one-time link.
 
 use super::{Guess, check_new_password};
+use crate::audit::{Actor, Entry, Origin, Write};
 use crate::auth::{opaque, throttle};
 use crate::db::{password_reset, session, user};
 use crate::entropy;
-use crate::http::client::Client;
 use crate::http::error::{ApiError, Faults};
 use crate::http::extract::{Body, SignedIn};
 use crate::state::AppState;
@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use rateguard_api::auth as body;
+use rateguard_api::name::AuditAction;
 
 /// Changes your password
 ///
@@ -28,7 +29,7 @@ use rateguard_api::auth as body;
 pub(super) async fn change(
     State(state): State<AppState>,
     signed_in: SignedIn,
-    client: Client,
+    origin: Origin,
     jar: CookieJar,
     Body(body): Body<body::ChangePassword>,
 ) -> Result<StatusCode, ApiError> {
@@ -45,7 +46,7 @@ pub(super) async fn change(
         hash: Some(known.password_hash.clone()),
         cookie: jar.get(super::COOKIE).map(Cookie::value),
     };
-    if !guess.check(&state, &client).await? {
+    if !guess.check(&state, &origin.client).await? {
         return Err(ApiError::invalid(
             "currentPassword",
             "is not the password in force",
@@ -54,7 +55,8 @@ pub(super) async fn change(
     let salt = entropy::random_bytes(state.entropy.as_ref());
     let hash = state.auth.passwords.hash(body.new_password, salt).await?;
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let actor = Actor::session(signed_in.user_id, signed_in.session_id, origin);
+    let mut tx = Write::begin(&state, actor).await?;
     let present = user::for_update(&mut tx, signed_in.user_id)
         .await?
         .ok_or(ApiError::Unauthenticated("the session is over"))?;
@@ -67,7 +69,13 @@ pub(super) async fn change(
     user::set_password(&mut tx, signed_in.user_id, &hash).await?;
     password_reset::end_all(&mut tx, signed_in.user_id).await?;
     session::revoke_others(&mut tx, signed_in.user_id, Some(signed_in.session_id), now).await?;
-    tx.commit().await?;
+    let user = &present.user;
+    tx.commit(Entry::outside(
+        AuditAction::UserPasswordChange,
+        Some(user.id),
+        &user.email,
+    ))
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -85,7 +93,7 @@ pub(super) async fn change(
 )]
 pub(super) async fn reset(
     State(state): State<AppState>,
-    client: Client,
+    origin: Origin,
     Body(body): Body<body::ResetPassword>,
 ) -> Result<StatusCode, ApiError> {
     let no_such_link = || ApiError::invalid("token", "is not that of a link in force");
@@ -99,18 +107,24 @@ pub(super) async fn reset(
         .await?
         .is_none()
     {
-        throttle::admit_network(&state, &client)?;
+        throttle::admit_network(&state, &origin.client)?;
         return Err(no_such_link());
     }
     let salt = entropy::random_bytes(state.entropy.as_ref());
     let hash = state.auth.passwords.hash(body.new_password, salt).await?;
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = Write::begin(&state, Actor::nobody(origin)).await?;
     let user_id = password_reset::redeem(&mut tx, sha256, now)
         .await?
         .ok_or_else(no_such_link)?;
     user::set_password(&mut tx, user_id, &hash).await?;
     session::revoke_others(&mut tx, user_id, None, now).await?;
-    tx.commit().await?;
+    tx.by(user_id, None);
+    tx.commit(Entry::outside(
+        AuditAction::UserPasswordReset,
+        Some(user_id),
+        "password",
+    ))
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
