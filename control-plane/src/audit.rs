@@ -74,11 +74,13 @@ impl Shown for rateguard_api::access_token::AccessToken {}
 impl Shown for rateguard_api::api::Api {}
 impl Shown for rateguard_api::auth::Session {}
 impl Shown for rateguard_api::auth::User {}
+impl Shown for rateguard_api::budget::Budget {}
 impl Shown for rateguard_api::budget::MonthlyBudget {}
 impl Shown for rateguard_api::data_plane::DataPlaneToken {}
 impl Shown for rateguard_api::invitation::Invitation {}
 impl Shown for rateguard_api::key::Key {}
 impl Shown for rateguard_api::member::Member {}
+impl Shown for rateguard_api::price::Price {}
 impl Shown for rateguard_api::rule::ResetRule {}
 impl Shown for rateguard_api::rule::Rule {}
 impl Shown for rateguard_api::workspace::Workspace {}

@@ -18,6 +18,7 @@ pub mod hex;
 pub mod http;
 pub mod limits;
 pub mod mail;
+pub mod prices;
 pub mod readiness;
 pub mod secrets;
 pub mod seed;

@@ -8,7 +8,7 @@ use crate::entropy::SystemEntropy;
 use crate::secrets::{Keyring, rotation};
 use crate::seed::{self, SeedArgs};
 use crate::state::{AppState, Sources};
-use crate::{data_plane_token, feed, http, telemetry};
+use crate::{data_plane_token, feed, http, prices, telemetry};
 use anyhow::Context as _;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -159,6 +159,12 @@ async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> 
     let listen_addr = config.listen_addr;
     let (stop, shutdown) = watch::channel(false);
     let state = AppState::new(config, db, system_sources(shutdown.clone()));
+    if let Err(error) = prices::adopt_catalogue(&state).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "prices stay those of an older catalogue"
+        );
+    }
     let listener = tokio::net::TcpListener::bind(listen_addr)
         .await
         .with_context(|| format!("cannot listen on LISTEN_ADDR {listen_addr}"))?;

@@ -2,6 +2,7 @@
 //!
 //! Every error names the variable, what is wrong with it, and the fix. All that is wrong is reported at once.
 
+mod caps;
 mod doctor;
 mod encryption;
 mod people;
@@ -14,6 +15,7 @@ use crate::xds::cluster::Settings as Upstream;
 use reader::Reader;
 use std::net::SocketAddr;
 
+pub use caps::Caps;
 pub use doctor::DoctorConfig;
 pub use encryption::EncryptionKeys;
 pub use people::Smtp;
@@ -84,6 +86,8 @@ pub struct Config {
     /// `TRUSTED_PROXY_HOPS`: how many proxies of ours append to `x-forwarded-for`. Default 0: the peer is the client.
     pub trusted_proxy_hops: usize,
     pub smtp: Option<Smtp>,
+    /// `WORKSPACE_APIS_MAX`, `WORKSPACE_KEYS_MAX`, `WORKSPACE_RULES_MAX`, `WORKSPACE_BUDGETS_MAX`.
+    pub caps: Caps,
     pub log_format: LogFormat,
 }
 
@@ -134,6 +138,7 @@ impl Config {
             console_public_url: reader.http_url("CONSOLE_PUBLIC_URL", "http://127.0.0.1:3000"),
             trusted_proxy_hops: reader.trusted_proxy_hops(),
             smtp: reader.smtp(environment),
+            caps: reader.caps(),
             log_format: reader.log_format(),
         };
         reader.finish(config)
@@ -162,6 +167,7 @@ impl Config {
             console_public_url: "http://127.0.0.1:3000".to_owned(),
             trusted_proxy_hops: 0,
             smtp: None,
+            caps: Caps::default(),
             log_format: LogFormat::Text,
         }
     }

@@ -28,6 +28,8 @@ pub struct Api {
     pub usage_format: UsageFormat,
     pub cost_model: Option<CostModel>,
     pub price_version: String,
+    /// The cost model is CATALOGUE: what is in `cost_model` was made by this version of it.
+    pub catalogue_version: Option<String>,
     pub timeout_ms: u32,
     pub forward_cookies: bool,
     pub stream_cost_comment: bool,
@@ -51,6 +53,7 @@ struct Row {
     usage_format: String,
     cost_model: Option<Value>,
     price_version: String,
+    catalogue_version: Option<String>,
     timeout_ms: i32,
     forward_cookies: bool,
     stream_cost_comment: bool,
@@ -90,6 +93,7 @@ impl TryFrom<Row> for Api {
                 .transpose()
                 .map_err(|error| bad("cost_model", error.to_string()))?,
             price_version: row.price_version,
+            catalogue_version: row.catalogue_version,
             timeout_ms: u32::try_from(row.timeout_ms)
                 .map_err(|error| bad("timeout_ms", error.to_string()))?,
             forward_cookies: row.forward_cookies,
@@ -105,8 +109,9 @@ pub async fn insert(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version:
     sqlx::query(
         "INSERT INTO api (id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
                           credential_key_id, usage_format, cost_model, price_version, timeout_ms, forward_cookies,
-                          stream_cost_comment, is_active, created_at, updated_at, feed_version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+                          stream_cost_comment, is_active, created_at, updated_at, feed_version,
+                          catalogue_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
     )
     .bind(api.id)
     .bind(api.workspace_id)
@@ -128,6 +133,7 @@ pub async fn insert(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version:
     .bind(api.created_at)
     .bind(api.updated_at)
     .bind(feed_version)
+    .bind(&api.catalogue_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -138,7 +144,7 @@ pub async fn update(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version:
         "UPDATE api SET name = $3, slug = $4, base_url = $5, hosts = $6, auth_type = $7, auth_header_name = $8,
                         credential = $9, credential_key_id = $10, usage_format = $11, cost_model = $12,
                         price_version = $13, timeout_ms = $14, forward_cookies = $15, stream_cost_comment = $16,
-                        is_active = $17, updated_at = $18, feed_version = $19
+                        is_active = $17, updated_at = $18, feed_version = $19, catalogue_version = $20
          WHERE workspace_id = $1 AND id = $2",
     )
     .bind(api.workspace_id)
@@ -160,6 +166,7 @@ pub async fn update(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version:
     .bind(api.is_active)
     .bind(api.updated_at)
     .bind(feed_version)
+    .bind(&api.catalogue_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -229,6 +236,15 @@ pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<A
     row.map(Api::try_from).transpose()
 }
 
+pub async fn by_slug(db: &PgPool, workspace_id: Uuid, slug: &str) -> Result<Option<Api>, DbError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 AND slug = $2")
+        .bind(workspace_id)
+        .bind(slug)
+        .fetch_optional(db)
+        .await?;
+    row.map(Api::try_from).transpose()
+}
+
 /// The same under a lock, for a change that must not be lost.
 pub async fn for_update(
     tx: &mut Transaction<'_, Postgres>,
@@ -241,6 +257,51 @@ pub async fn for_update(
         .fetch_optional(&mut **tx)
         .await?;
     row.map(Api::try_from).transpose()
+}
+
+/// Gives every API of the workspace that follows the catalogue these prices; what they have already stays untold.
+pub async fn reprice(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    model: &CostModel,
+    catalogue_version: &str,
+    now: DateTime<Utc>,
+    feed_version: i64,
+) -> Result<(), DbError> {
+    let price_version = cost_model::price_version(Some(model));
+    sqlx::query(
+        "UPDATE api SET cost_model = $2, price_version = $3, catalogue_version = $4, updated_at = $5,
+                        feed_version = $6
+         WHERE workspace_id = $1 AND catalogue_version IS NOT NULL AND price_version <> $3",
+    )
+    .bind(workspace_id)
+    .bind(cost_model::to_json(model))
+    .bind(&price_version)
+    .bind(catalogue_version)
+    .bind(now)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "UPDATE api SET catalogue_version = $2
+         WHERE workspace_id = $1 AND catalogue_version IS NOT NULL AND price_version = $3",
+    )
+    .bind(workspace_id)
+    .bind(catalogue_version)
+    .bind(&price_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Workspaces with APIs that an older catalogue priced.
+pub async fn workspaces_behind_catalogue(db: &PgPool, version: &str) -> Result<Vec<Uuid>, DbError> {
+    Ok(
+        sqlx::query_scalar("SELECT DISTINCT workspace_id FROM api WHERE catalogue_version < $1")
+            .bind(version)
+            .fetch_all(db)
+            .await?,
+    )
 }
 
 /// How many of these ids are APIs of the workspace.

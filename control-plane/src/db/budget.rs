@@ -1,16 +1,16 @@
-//! Table `budget`. So far a workspace has at most one: its monthly budget.
+//! Table `budget`: at most one per subject and window.
 
+use super::page::Page;
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
-use rateguard_api::name::FailureMode;
+use rateguard_api::name::{BudgetSubjectType, BudgetWindow, FailureMode};
 use rateguard_model::money::NanoUsd;
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-/// `window_type` of a calendar month in the workspace's time zone.
-pub const MONTH: &str = "MONTH";
+/// Broken by a second budget of a subject and window.
+pub const SUBJECT_KEY: &str = "budget_subject_key";
 
-/// A workspace's monthly budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
     pub id: Uuid,
@@ -18,6 +18,10 @@ pub struct Budget {
     /// Part of the bucket's key. Stays when limit or shut-off change: what was spent stays spent.
     pub version: u32,
     pub name: String,
+    pub subject_type: BudgetSubjectType,
+    /// The API's or key's id; empty for the workspace.
+    pub subject: String,
+    pub window: BudgetWindow,
     pub limit: NanoUsd,
     pub auto_shutoff: bool,
     pub failure_mode: FailureMode,
@@ -31,6 +35,9 @@ struct Row {
     workspace_id: Uuid,
     version: i32,
     name: String,
+    subject_type: String,
+    subject: String,
+    window_type: String,
     limit_nanos: i64,
     auto_shutoff: bool,
     failure_mode: String,
@@ -53,6 +60,9 @@ impl TryFrom<Row> for Budget {
                 reason: error.to_string(),
             })?,
             name: row.name,
+            subject_type: parse_column("budget", "subject_type", id, &row.subject_type)?,
+            subject: row.subject,
+            window: parse_column("budget", "window_type", id, &row.window_type)?,
             limit: NanoUsd(row.limit_nanos),
             auto_shutoff: row.auto_shutoff,
             failure_mode: parse_column("budget", "failure_mode", id, &row.failure_mode)?,
@@ -81,7 +91,7 @@ pub async fn upsert_monthly(
     .bind(i32::try_from(budget.version).unwrap_or(i32::MAX))
     .bind(&budget.name)
     .bind(budget.limit.0)
-    .bind(MONTH)
+    .bind(BudgetWindow::Month.as_str())
     .bind(budget.auto_shutoff)
     .bind(budget.failure_mode.as_str())
     .bind(budget.created_at)
@@ -103,7 +113,7 @@ pub async fn monthly_for_update(
          FOR UPDATE",
     )
     .bind(workspace_id)
-    .bind(MONTH)
+    .bind(BudgetWindow::Month.as_str())
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Budget::try_from).transpose()
@@ -116,6 +126,137 @@ pub async fn delete(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid, id: 
         .execute(&mut **tx)
         .await?;
     Ok(())
+}
+
+/// Removes the budgets of an API or a key that goes; gives their ids.
+pub async fn delete_of(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    subject_type: BudgetSubjectType,
+    subject: Uuid,
+) -> Result<Vec<Uuid>, DbError> {
+    Ok(sqlx::query_scalar(
+        "DELETE FROM budget WHERE workspace_id = $1 AND subject_type = $2 AND subject = $3 RETURNING id",
+    )
+    .bind(workspace_id)
+    .bind(subject_type.as_str())
+    .bind(subject.to_string())
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+pub async fn insert(
+    tx: &mut Transaction<'_, Postgres>,
+    budget: &Budget,
+    feed_version: i64,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO budget (id, workspace_id, version, name, subject_type, subject, limit_nanos, window_type,
+                             auto_shutoff, failure_mode, created_at, updated_at, feed_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    )
+    .bind(budget.id)
+    .bind(budget.workspace_id)
+    .bind(i32::try_from(budget.version).unwrap_or(i32::MAX))
+    .bind(&budget.name)
+    .bind(budget.subject_type.as_str())
+    .bind(&budget.subject)
+    .bind(budget.limit.0)
+    .bind(budget.window.as_str())
+    .bind(budget.auto_shutoff)
+    .bind(budget.failure_mode.as_str())
+    .bind(budget.created_at)
+    .bind(budget.updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Stores what can change; subject, window and version stay.
+pub async fn update(
+    tx: &mut Transaction<'_, Postgres>,
+    budget: &Budget,
+    feed_version: i64,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE budget SET name = $3, limit_nanos = $4, auto_shutoff = $5, failure_mode = $6, updated_at = $7,
+                           feed_version = $8
+         WHERE workspace_id = $1 AND id = $2",
+    )
+    .bind(budget.workspace_id)
+    .bind(budget.id)
+    .bind(&budget.name)
+    .bind(budget.limit.0)
+    .bind(budget.auto_shutoff)
+    .bind(budget.failure_mode.as_str())
+    .bind(budget.updated_at)
+    .bind(feed_version)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Which budgets; `None` is all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub subject_type: Option<BudgetSubjectType>,
+    /// The API's or key's id.
+    pub subject: Option<Uuid>,
+    pub window: Option<BudgetWindow>,
+}
+
+/// A workspace's budgets, oldest first.
+pub async fn page(
+    db: &PgPool,
+    workspace_id: Uuid,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<Budget>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM budget
+         WHERE workspace_id = $1
+           AND ($2::text IS NULL OR subject_type = $2)
+           AND ($3::text IS NULL OR subject = $3)
+           AND ($4::text IS NULL OR window_type = $4)
+           AND ($5::timestamptz IS NULL OR (created_at, id) > ($5, $6::uuid))
+         ORDER BY created_at, id
+         LIMIT $7",
+    )
+    .bind(workspace_id)
+    .bind(filter.subject_type.map(BudgetSubjectType::as_str))
+    .bind(filter.subject.map(|id| id.to_string()))
+    .bind(filter.window.map(BudgetWindow::as_str))
+    .bind(page.after_at())
+    .bind(page.after_id())
+    .bind(page.rows())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Budget::try_from).collect()
+}
+
+pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Budget>, DbError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM budget WHERE workspace_id = $1 AND id = $2")
+        .bind(workspace_id)
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    row.map(Budget::try_from).transpose()
+}
+
+/// The same under a lock, for a change that must not be lost.
+pub async fn for_update(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Budget>, DbError> {
+    let row: Option<Row> =
+        sqlx::query_as("SELECT * FROM budget WHERE workspace_id = $1 AND id = $2 FOR UPDATE")
+            .bind(workspace_id)
+            .bind(id)
+            .fetch_optional(&mut **tx)
+            .await?;
+    row.map(Budget::try_from).transpose()
 }
 
 pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Budget>, DbError> {

@@ -69,6 +69,17 @@ pub fn from_json(value: Value) -> Result<CostModel, serde_json::Error> {
     })
 }
 
+/// One entry of PER_TOKEN as the column `price_override.entry` keeps it.
+pub fn entry_to_json(entry: &ModelPrices) -> Value {
+    // Strings and integers only: serialising cannot fail.
+    serde_json::to_value(store_model(entry)).unwrap_or(Value::Null)
+}
+
+/// Reads the column's value.
+pub fn entry_from_json(value: Value) -> Result<ModelPrices, serde_json::Error> {
+    serde_json::from_value(value).map(load_model)
+}
+
 /// Names a cost model in events: the same prices have the same version.
 pub fn price_version(model: Option<&CostModel>) -> String {
     let Some(model) = model else {

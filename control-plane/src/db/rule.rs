@@ -254,6 +254,15 @@ pub async fn list(
     rows.into_iter().map(Rule::try_from).collect()
 }
 
+/// All of a workspace's rules.
+pub async fn all(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Rule>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM rule WHERE workspace_id = $1 ORDER BY created_at, id")
+        .bind(workspace_id)
+        .fetch_all(db)
+        .await?;
+    rows.into_iter().map(Rule::try_from).collect()
+}
+
 pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Rule>, DbError> {
     let row: Option<Row> = sqlx::query_as("SELECT * FROM rule WHERE workspace_id = $1 AND id = $2")
         .bind(workspace_id)

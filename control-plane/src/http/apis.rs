@@ -1,8 +1,9 @@
 //! `/api/workspaces/{id}/apis`.
 
-mod cost_model;
+pub(super) mod cost_model;
 mod upstream;
 
+use super::capacity;
 use super::error::{ApiError, Faults};
 use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, ItemId};
@@ -12,15 +13,18 @@ use super::permission::Permission;
 use super::text;
 use crate::audit::{Entry, Write};
 use crate::db::api::{self, Api};
+use crate::db::budget;
+use crate::db::capacity::Counted;
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::db::{DbError, cost_model as stored_cost_model};
+use crate::prices;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use rateguard_api::api as body;
 use rateguard_api::list::List;
-use rateguard_api::name::{AuditAction, UsageFormat};
+use rateguard_api::name::{AuditAction, BudgetSubjectType, CostModelType, UsageFormat};
 use serde::Deserialize;
 use sqlx::{Postgres, Transaction};
 use upstream::CredentialChange;
@@ -135,6 +139,7 @@ async fn create(
         usage_format: UsageFormat::Auto,
         cost_model: None,
         price_version: stored_cost_model::price_version(None),
+        catalogue_version: None,
         timeout_ms: TIMEOUT_MS_DEFAULT,
         forward_cookies: false,
         stream_cost_comment: false,
@@ -160,7 +165,9 @@ async fn create(
     apply(&state, &mut api, change).await?;
     let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
+    capacity::require(&state, &mut tx, api.workspace_id, Counted::Apis).await?;
     refuse_taken_hosts(&mut tx, &api).await?;
+    price(&mut tx, &mut api).await?;
     api::insert(&mut tx, &api, feed_version)
         .await
         .map_err(slug_taken)?;
@@ -209,6 +216,7 @@ async fn update(
         });
     }
     refuse_taken_hosts(&mut tx, &api).await?;
+    price(&mut tx, &mut api).await?;
     api::update(&mut tx, &api, feed_version)
         .await
         .map_err(slug_taken)?;
@@ -218,7 +226,7 @@ async fn update(
     Ok(Tagged(shown))
 }
 
-/// Deletes an API and the rules on it
+/// Deletes an API, with the rules and budgets on it
 #[utoipa::path(
     delete,
     path = "/api/workspaces/{workspace_id}/apis/{id}",
@@ -252,6 +260,9 @@ async fn delete(
         workspace_id: Some(workspace_id),
         removed_at: state.now(),
     };
+    for budget_id in budget::delete_of(&mut tx, workspace_id, BudgetSubjectType::Api, id).await? {
+        feed::insert_removal(&mut tx, removed(ResourceType::Budget, budget_id)).await?;
+    }
     for rule_id in rules {
         feed::insert_removal(&mut tx, removed(ResourceType::Rule, rule_id)).await?;
     }
@@ -280,8 +291,13 @@ async fn apply(state: &AppState, api: &mut Api, change: body::UpdateApi) -> Resu
         api.timeout_ms = timeout_ms;
     }
     if let Some(model) = change.cost_model {
+        let catalogue = model
+            .as_ref()
+            .is_some_and(|model| model.kind == CostModelType::Catalogue);
         api.cost_model = model.and_then(|model| cost_model::check(&mut faults, &model));
         api.price_version = stored_cost_model::price_version(api.cost_model.as_ref());
+        // Priced under the lock, where the workspace's own prices stand still.
+        api.catalogue_version = catalogue.then(String::new);
     }
     api.usage_format = change.usage_format.unwrap_or(api.usage_format);
     api.forward_cookies = change.forward_cookies.unwrap_or(api.forward_cookies);
@@ -308,6 +324,14 @@ async fn apply(state: &AppState, api: &mut Api, change: body::UpdateApi) -> Resu
                 .seal(api.workspace_id, api.id, &plain, state.entropy.as_ref());
             api.credential = Some(sealed.map_err(ApiError::internal)?);
         }
+    }
+    Ok(())
+}
+
+/// Gives an API that follows the catalogue its prices.
+async fn price(tx: &mut Transaction<'_, Postgres>, api: &mut Api) -> Result<(), ApiError> {
+    if api.catalogue_version.is_some() {
+        prices::apply(tx, api).await?;
     }
     Ok(())
 }
@@ -345,7 +369,10 @@ fn show(api: &Api) -> body::Api {
         auth_header_name: api.auth_header_name.clone(),
         has_credential: api.credential.is_some(),
         usage_format: api.usage_format,
-        cost_model: api.cost_model.as_ref().map(cost_model::show),
+        cost_model: match api.catalogue_version {
+            Some(_) => Some(cost_model::show_catalogue()),
+            None => api.cost_model.as_ref().map(cost_model::show),
+        },
         price_version: api.price_version.clone(),
         timeout_ms: api.timeout_ms,
         forward_cookies: api.forward_cookies,

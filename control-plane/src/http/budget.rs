@@ -1,5 +1,6 @@
 //! The workspace's monthly budget: `PATCH …/budget`, `GET …/costs`.
 
+use super::budgets;
 use super::error::{ApiError, Faults};
 use super::extract::{Access, Body, Caller};
 use super::permission::Permission;
@@ -14,7 +15,7 @@ use chrono::DateTime;
 use chrono_tz::Tz;
 use rateguard_api::budget as body;
 use rateguard_api::decimal::{Centi, Cents};
-use rateguard_api::name::{AuditAction, FailureMode};
+use rateguard_api::name::{AuditAction, BudgetSubjectType, BudgetWindow, FailureMode};
 use rateguard_model::budget::BudgetStatus;
 use rateguard_model::money::{NANO_USD_MAX, NanoUsd};
 use rateguard_model::window::{Bounds, CalendarUnit, Window};
@@ -121,16 +122,15 @@ fn changed(
         .auto_shutoff
         .or(old.as_ref().map(|budget| budget.auto_shutoff))
         .unwrap_or(false);
-    let failure_mode = match (access.membership.workspace.failure_mode, auto_shutoff) {
-        (FailureMode::FailClosed, true) => FailureMode::FailClosed,
-        (_, true) => FailureMode::BoundedOpen,
-        (_, false) => FailureMode::FailOpen,
-    };
+    let failure_mode = default_failure_mode(access.membership.workspace.failure_mode, auto_shutoff);
     let fresh = Budget {
         id: state.new_id(),
         workspace_id: access.workspace_id(),
         version: 1,
         name: "Monthly budget".to_owned(),
+        subject_type: BudgetSubjectType::Workspace,
+        subject: String::new(),
+        window: BudgetWindow::Month,
         limit,
         auto_shutoff,
         failure_mode,
@@ -147,6 +147,15 @@ fn changed(
         },
         None => fresh,
     })
+}
+
+/// Of a budget that is made without one.
+pub(super) fn default_failure_mode(of_workspace: FailureMode, auto_shutoff: bool) -> FailureMode {
+    match (of_workspace, auto_shutoff) {
+        (FailureMode::FailClosed, true) => FailureMode::FailClosed,
+        (_, true) => FailureMode::BoundedOpen,
+        (_, false) => FailureMode::FailOpen,
+    }
 }
 
 /// Shows what has been spent of each budget
@@ -213,21 +222,15 @@ fn project(budget: &Budget, state: Option<&BudgetState>, time_zone: Tz, now_ms: 
                 },
             )
         }
-        None => (
-            0,
-            0,
-            Window::Calendar {
-                unit: CalendarUnit::Month,
-                time_zone,
-            }
-            .bounds(now_ms),
-        ),
+        None => (0, 0, window(budget.window, time_zone).bounds(now_ms)),
     };
     let status = BudgetStatus::compute(budget.limit, NanoUsd(spent), NanoUsd(reserved), bounds, now_ms);
     let instant = |ms| DateTime::from_timestamp_millis(ms).map(text::timestamp);
     body::BudgetStatus {
         id: budget.id.to_string(),
         name: budget.name.clone(),
+        subject: budgets::show_subject(budget),
+        window: budget.window,
         auto_shutoff: budget.auto_shutoff,
         budget_cents: Cents(status.limit),
         current_spend_cents: Cents(status.spent),
@@ -245,9 +248,22 @@ fn project(budget: &Budget, state: Option<&BudgetState>, time_zone: Tz, now_ms: 
     }
 }
 
-/// The monthly budget's figures first; so far it is the only budget.
+fn window(window: BudgetWindow, time_zone: Tz) -> Window {
+    let calendar = |unit| Window::Calendar { unit, time_zone };
+    match window {
+        BudgetWindow::Hour => calendar(CalendarUnit::Hour),
+        BudgetWindow::Day => calendar(CalendarUnit::Day),
+        BudgetWindow::Week => calendar(CalendarUnit::Week),
+        BudgetWindow::Month => calendar(CalendarUnit::Month),
+        BudgetWindow::Total => Window::Total,
+    }
+}
+
+/// The monthly budget's figures first, then every budget's.
 fn summarise(budgets: Vec<body::BudgetStatus>) -> body::Costs {
-    let month = budgets.first();
+    let month = budgets.iter().find(|budget| {
+        budget.subject.kind == BudgetSubjectType::Workspace && budget.window == BudgetWindow::Month
+    });
     body::Costs {
         current_spend_cents: month.map(|b| b.current_spend_cents),
         reserved_cents: month.map(|b| b.reserved_cents),

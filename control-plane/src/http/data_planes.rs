@@ -120,13 +120,15 @@ async fn revoke(
     ItemId(id): ItemId,
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteDataPlanes)?;
-    const UNKNOWN: ApiError = ApiError::NotFound("data-plane token");
     let workspace_id = access.workspace_id();
     let known = tokens::list(&state.db, workspace_id).await?;
-    let token = known.into_iter().find(|token| token.id == id).ok_or(UNKNOWN)?;
+    let token = known
+        .into_iter()
+        .find(|token| token.id == id)
+        .ok_or(ApiError::NotFound("data-plane token"))?;
     let mut tx = Write::begin(&state, access.actor()).await?;
     if !data_plane_token::revoke(&mut tx, state.clock.as_ref(), workspace_id, id).await? {
-        return Err(UNKNOWN);
+        return Err(ApiError::NotFound("data-plane token"));
     }
     let before = show(token, Vec::new());
     let entry = Entry::new(AuditAction::DataPlaneTokenRevoke, workspace_id, id, &before.name);

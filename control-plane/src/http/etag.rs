@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use rateguard_api::name::KeyStatus;
-use rateguard_api::{access_token, api, budget, invitation, key, member, rule, workspace};
+use rateguard_api::{access_token, api, budget, invitation, key, member, price, rule, workspace};
 use rateguard_model::digest::Digest;
 use serde::Serialize;
 use utoipa::IntoParams;
@@ -28,6 +28,8 @@ impl Versioned for budget::MonthlyBudget {}
 impl Versioned for member::Member {}
 impl Versioned for invitation::InvitationWithLink {}
 impl Versioned for access_token::AccessTokenWithSecret {}
+impl Versioned for budget::Budget {}
+impl Versioned for price::Price {}
 
 impl Versioned for key::Key {
     /// Use and the passing of time are nobody's changes.

@@ -1,6 +1,7 @@
 //! `/api/workspaces/{id}/keys`. The key itself is answered once; stored are its hash and its first characters.
 
 use super::apis::parse_ids;
+use super::capacity;
 use super::error::{ApiError, Faults};
 use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, ItemId, OptionalBody};
@@ -10,6 +11,8 @@ use super::permission::Permission;
 use super::text;
 use crate::audit::{Entry, Write};
 use crate::db::api_key::{self, Key};
+use crate::db::budget;
+use crate::db::capacity::Counted;
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::db::{DbError, api};
 use crate::entropy;
@@ -20,7 +23,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, SubsecRound, Utc};
 use rateguard_api::key as body;
 use rateguard_api::list::List;
-use rateguard_api::name::{AuditAction, Environment, KeyStatus};
+use rateguard_api::name::{AuditAction, BudgetSubjectType, Environment, KeyStatus};
 use rateguard_model::api_key::{self as key_format, ApiKey};
 use rateguard_model::digest::Digest;
 use serde::Deserialize;
@@ -165,6 +168,7 @@ async fn create(
     apply(&mut key, change, now)?;
     let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
+    capacity::require(&state, &mut tx, key.workspace_id, Counted::Keys).await?;
     refuse_foreign_apis(&mut tx, &key).await?;
     api_key::insert(&mut tx, &key, feed_version).await?;
     api_key::insert_secret(&mut tx, key.id, secret.digest, now).await?;
@@ -294,7 +298,7 @@ async fn rotate(
     }))
 }
 
-/// Deletes a key: revoked, and shown no more
+/// Deletes a key: revoked, and shown no more; budgets of its own go with it
 #[utoipa::path(
     delete,
     path = "/api/workspaces/{workspace_id}/keys/{id}",
@@ -325,6 +329,16 @@ async fn delete(
         removed_at: now,
     };
     feed::insert_removal(&mut tx, removal).await?;
+    for budget_id in budget::delete_of(&mut tx, workspace_id, BudgetSubjectType::Key, id).await? {
+        let removal = Removal {
+            version,
+            resource_type: ResourceType::Budget,
+            resource_id: budget_id,
+            workspace_id: Some(workspace_id),
+            removed_at: now,
+        };
+        feed::insert_removal(&mut tx, removal).await?;
+    }
     tx.commit(entry(AuditAction::KeyDelete, &key).before(&before))
         .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -6,6 +6,8 @@ mod assets;
 mod audit;
 mod auth;
 mod budget;
+mod budgets;
+mod capacity;
 pub mod client;
 mod data_planes;
 pub mod error;
@@ -19,6 +21,7 @@ mod members;
 mod openapi;
 mod page;
 pub mod permission;
+mod prices;
 mod probes;
 mod rules;
 mod sessions;
@@ -66,6 +69,8 @@ fn rest(state: AppState) -> Router<AppState> {
         .merge(keys::routes())
         .merge(rules::routes())
         .merge(budget::routes())
+        .merge(budgets::routes())
+        .merge(prices::routes())
         .merge(data_planes::routes())
         .merge(audit::routes())
         .split_for_parts();

@@ -13,6 +13,8 @@ pub enum Permission {
     /// Resets too.
     WriteRules,
     WriteBudget,
+    /// Prices of the workspace's own.
+    WritePrices,
     ReadDataPlanes,
     WriteDataPlanes,
     ReadAudit,
@@ -33,6 +35,7 @@ const fn roles(permission: Permission) -> &'static [Role] {
         Permission::WriteApis | Permission::WriteKeys | Permission::WriteRules => WRITERS,
         Permission::WriteWorkspace
         | Permission::WriteBudget
+        | Permission::WritePrices
         | Permission::ReadDataPlanes
         | Permission::WriteDataPlanes
         | Permission::ReadAudit

@@ -1,7 +1,9 @@
 //! `/api/workspaces/{id}/rules`.
 
 mod check;
+mod test;
 
+use super::capacity;
 use super::error::ApiError;
 use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, ItemId, OptionalBody};
@@ -10,6 +12,7 @@ use super::page::{self, Paged, Paging};
 use super::permission::Permission;
 use crate::audit::{Entry, Write};
 use crate::db::api;
+use crate::db::capacity::Counted;
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::db::rule::{self, Rule};
 use crate::state::AppState;
@@ -31,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list, create))
         .routes(routes!(show_one, update, delete))
         .routes(routes!(reset))
+        .routes(routes!(test::test))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -121,6 +125,7 @@ async fn create(
     let rule = values.into_rule(state.new_id(), access.workspace_id(), 1, now, now);
     let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
+    capacity::require(&state, &mut tx, rule.workspace_id, Counted::Rules).await?;
     refuse_foreign_api(&mut tx, &rule).await?;
     rule::insert(&mut tx, &rule, feed_version).await?;
     let shown = check::show(&rule);

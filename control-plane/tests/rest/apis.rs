@@ -285,9 +285,9 @@ async fn bad_apis_name_the_field() {
             "costModel.type",
         ),
         (
-            with(openai(), "costModel", json!({"type": "CATALOGUE"})),
-            "not_supported",
-            "costModel.type",
+            with(openai(), "costModel", json!({"type": "CATALOGUE", "models": []})),
+            "invalid",
+            "costModel.models",
         ),
         (
             prices("inputCostPer1kTokens", json!(-1)),

@@ -6,6 +6,8 @@ mod support;
 
 mod apis;
 mod auth;
+mod budgets;
+mod concurrency;
 mod costs;
 mod document;
 mod edge;
@@ -13,6 +15,7 @@ mod generated;
 mod keys;
 mod openapi;
 mod people;
+mod prices;
 mod program;
 mod rules;
 mod sql;

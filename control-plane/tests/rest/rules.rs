@@ -244,3 +244,113 @@ async fn a_rule_takes_the_workspaces_failure_mode_unless_it_has_one() {
         .await;
     assert_eq!(made.body["failureMode"], "FAIL_OPEN");
 }
+
+#[tokio::test]
+async fn a_request_is_tested_against_the_rules_in_their_order() {
+    let app = App::start().await;
+    let ada = app.register("ada").await;
+    let api = |slug: &str| json!({"name": slug, "slug": slug, "baseUrl": "https://api.openai.test/v1", "authType": "NONE"});
+    let one = app.post(&ada.path("/apis"), &ada.token, api("one")).await;
+    let two = app.post(&ada.path("/apis"), &ada.token, api("two")).await;
+    let key = app
+        .post(&ada.path("/keys"), &ada.token, json!({"name": "k"}))
+        .await;
+    let key_id = key.str("/id").to_owned();
+    let rule = |name: &str, more: Value| {
+        let mut body = json!({"name": name, "scopes": [{"type": "PER_KEY"}], "algorithm": "SLIDING_WINDOW",
+                              "limit": 1, "windowMs": 1000});
+        for (field, value) in more.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        body
+    };
+    for (name, more) in [
+        ("old", json!({})),
+        (
+            "first",
+            json!({"priority": 5, "endpoint": "/v1/chat/*", "methods": ["POST"]}),
+        ),
+        ("reads", json!({"methods": ["GET"]})),
+        ("elsewhere", json!({"apiId": two.body["id"]})),
+        ("images", json!({"endpoint": "/v1/images/**"})),
+        ("off", json!({"enabled": false})),
+        (
+            "address",
+            json!({"scopes": [{"type": "PER_IP"}], "sharedAcrossApis": true, "mode": "shadow"}),
+        ),
+    ] {
+        let made = app.post(&ada.path("/rules"), &ada.token, rule(name, more)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        app.clock.advance_ms(1);
+    }
+    let test = |body: Value| {
+        let (app, path, token) = (&app, ada.path("/rules/test"), ada.token.clone());
+        async move { app.post(&path, &token, body).await }
+    };
+    let asked = json!({"path": "/proxy/one/chat/completions?x=1", "keyId": key_id, "ip": "::ffff:192.0.2.7"});
+    let tested = test(asked).await;
+    assert_eq!(tested.status, StatusCode::OK, "{tested:?}");
+    assert_eq!(tested.body["endpoint"], "/v1/chat/completions");
+    assert_eq!(tested.body["apiId"], one.body["id"]);
+    let found: Vec<(&str, bool)> = tested.body["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| (rule["name"].as_str().unwrap(), rule["matches"].as_bool().unwrap()))
+        .collect();
+    let expected = [
+        ("first", true),
+        ("old", true),
+        ("reads", false),
+        ("elsewhere", false),
+        ("images", false),
+        ("off", false),
+        ("address", true),
+    ];
+    assert_eq!(found, expected);
+    let hex = |id: &str| id.replace('-', "");
+    let partition = format!("a.{}:k.{}", hex(one.str("/id")), hex(&key_id));
+    assert_eq!(tested.body["rules"][0]["partition"], partition);
+    assert_eq!(tested.body["rules"][6]["partition"], "i.192.0.2.7");
+    assert_eq!(
+        tested.body["rules"][4]["reason"],
+        "`/v1/images/**` does not match `/v1/chat/completions`"
+    );
+
+    let direct = json!({"apiId": two.body["id"], "endpoint": "/v1/models", "method": "get"});
+    let direct = test(direct).await.body;
+    let names: Vec<&Value> = direct["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|rule| rule["matches"] == true)
+        .map(|rule| &rule["name"])
+        .collect();
+    assert_eq!(names, ["old", "reads", "elsewhere", "address"]);
+    assert_eq!(
+        direct["rules"][1]["partition"],
+        Value::Null,
+        "whose bucket needs the key"
+    );
+    assert_eq!(
+        test(json!({"path": "/proxy/none/x"})).await.body["rules"],
+        json!([])
+    );
+    for (body, field) in [
+        (json!({}), "path"),
+        (json!({"path": "/other"}), "path"),
+        (json!({"path": "proxy/one"}), "path"),
+        (json!({"path": "/proxy/one", "apiId": two.body["id"]}), "path"),
+        (json!({"apiId": "x", "endpoint": "/"}), "apiId"),
+        (json!({"apiId": key_id, "endpoint": "/"}), "apiId"),
+        (json!({"path": "/proxy/one", "ip": "x"}), "ip"),
+        (json!({"path": "/proxy/one", "keyId": "x"}), "keyId"),
+    ] {
+        let refused = test(body.clone()).await;
+        assert_eq!(
+            refused.problem(),
+            (422, "invalid".into(), vec![field.into()]),
+            "{body}"
+        );
+    }
+}

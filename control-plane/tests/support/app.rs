@@ -22,7 +22,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 pub(crate) struct App {
     router: Router,
-    state: AppState,
+    pub(crate) state: AppState,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) db: PgPool,
     _stop: watch::Sender<bool>,

@@ -1,5 +1,6 @@
 //! Request paths: which API they name, whether they are safe to match, and the caller's key in their query.
 
+pub use rateguard_model::proxy_path::{join, split_proxy, split_query};
 use std::borrow::Cow;
 
 /// Why a path is refused.
@@ -13,22 +14,6 @@ pub enum InvalidPath {
 
 /// Rounds of percent-decoding that are looked through: an upstream may decode more than once.
 const DECODE_ROUNDS: usize = 4;
-
-/// Splits `:path` at its query, which keeps its `?`.
-pub fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().position(|byte| *byte == b'?') {
-        Some(at) => path.split_at(at),
-        None => (path, &[]),
-    }
-}
-
-/// The API's slug and what follows it (empty or starting with `/`), of `/proxy/{slug}…`.
-pub fn split_proxy(path: &[u8]) -> Option<(&str, &[u8])> {
-    let rest = path.strip_prefix(b"/proxy/")?;
-    let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-    let (slug, rest) = rest.split_at_checked(end)?;
-    Some((std::str::from_utf8(slug).ok()?, rest))
-}
 
 /// Refuses what an upstream could read as another path than the one that rules are matched on. `%2f` stays legal:
 /// it is never taken for a separator here, except when looking for dot segments.
@@ -81,24 +66,6 @@ fn percent_decode(path: &[u8]) -> Option<Vec<u8>> {
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
-}
-
-/// `base` + `rest` + `query` with exactly one slash at each join.
-pub fn join(base: &str, rest: &[u8], query: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(base.len() + rest.len() + query.len() + 1);
-    path.extend_from_slice(base.as_bytes());
-    if rest.is_empty() {
-        if path.is_empty() {
-            path.push(b'/');
-        }
-    } else {
-        if rest.first() != Some(&b'/') {
-            path.push(b'/');
-        }
-        path.extend_from_slice(rest);
-    }
-    path.extend_from_slice(query);
-    path
 }
 
 /// Values of `key=` in a query (with its `?`) that look like our keys.

@@ -4,11 +4,12 @@ use crate::estimate::Estimate;
 use rateguard_model::budget::{Budget, BudgetSubject};
 use rateguard_model::id::{ApiId, KeyId};
 use rateguard_model::partition;
+pub use rateguard_model::partition::address;
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, QUOTAS_MAX, Quota, QuotaKind, Unit};
 use rateguard_model::resource::{Api, Workspace};
-use rateguard_model::rule::{Rule, Scope};
+use rateguard_model::rule::{Partitioner, Rule};
 use rateguard_model::window::Window;
-use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -20,7 +21,9 @@ pub struct Policy {
     pub api: Rc<Api>,
     /// Larger priority first, then the older: the first that refuses is the one reported.
     rules: Vec<CompiledRule>,
+    /// The workspace's and the API's.
     budgets: Vec<CompiledBudget>,
+    key_budgets: BTreeMap<KeyId, Vec<CompiledBudget>>,
     /// Whether any rule counts tokens.
     pub counts_tokens: bool,
 }
@@ -41,10 +44,7 @@ pub struct Label {
 struct CompiledRule {
     rule: Rc<Rule>,
     label: Rc<Label>,
-    /// The part of the partition that is the same for every request.
-    prefix: String,
-    per_key: bool,
-    trusted_hops: Option<u32>,
+    partitioner: Partitioner,
 }
 
 #[derive(Debug)]
@@ -80,52 +80,60 @@ impl Policy {
         budgets: impl Iterator<Item = &'a Rc<Budget>>,
     ) -> Self {
         let mut rules: Vec<CompiledRule> = rules
-            .filter(|rule| rule.api_id.is_none_or(|id| id == api.id))
+            .filter(|rule| rule.is_on(api.id))
             .map(|rule| CompiledRule::new(rule, api.id))
             .collect();
-        rules.sort_by_key(|compiled| {
-            (
-                Reverse(compiled.rule.priority),
-                compiled.rule.created_at_ms,
-                compiled.rule.id,
-            )
-        });
-        let budgets = budgets
-            .filter(|budget| matches!(budget.subject, BudgetSubject::Workspace))
-            .map(|budget| CompiledBudget {
+        rules.sort_by_key(|compiled| compiled.rule.rank());
+        let mut shared = Vec::new();
+        let mut key_budgets: BTreeMap<KeyId, Vec<CompiledBudget>> = BTreeMap::new();
+        for budget in budgets {
+            let compiled = || CompiledBudget {
                 budget: Rc::clone(budget),
                 label: Rc::new(budget_label(budget)),
-            })
-            .collect();
+            };
+            match &budget.subject {
+                BudgetSubject::Workspace => shared.push(compiled()),
+                BudgetSubject::Api(id) if *id == api.id => shared.push(compiled()),
+                BudgetSubject::Key(id) => key_budgets.entry(*id).or_default().push(compiled()),
+                // Tags and models are not enforced yet: nothing writes such budgets.
+                BudgetSubject::Api(_) | BudgetSubject::Tag { .. } | BudgetSubject::Model { .. } => {}
+            }
+        }
         let counts_tokens = rules.iter().any(|compiled| counts_tokens(compiled.rule.unit));
         Self {
             workspace,
             api,
             rules,
-            budgets,
+            budgets: shared,
+            key_budgets,
             counts_tokens,
         }
     }
 
     /// The quotas of a request, rules first. Empty: nothing to ask anybody.
     pub fn matching(&self, subject: &Subject<'_>, estimate: &Estimate) -> Matched {
-        let size = self.rules.len() + self.budgets.len();
+        let of_key = self
+            .key_budgets
+            .get(&subject.key_id)
+            .map_or(&[][..], Vec::as_slice);
+        let budget_count = self.budgets.len() + of_key.len();
+        let size = self.rules.len() + budget_count;
         let mut matched = Matched {
             quotas: Vec::with_capacity(size),
             labels: Vec::with_capacity(size),
         };
         // Budgets have room of their own: a flood of rules cannot push money out of a reservation.
-        let rules_max = QUOTAS_MAX.saturating_sub(self.budgets.len());
+        let rules_max = QUOTAS_MAX.saturating_sub(budget_count);
         for compiled in self
             .rules
             .iter()
-            .filter(|compiled| compiled.matches(subject))
+            .filter(|compiled| compiled.rule.matches(subject.method, subject.path))
             .take(rules_max)
         {
             matched.quotas.push(compiled.quota(subject, estimate));
             matched.labels.push(Rc::clone(&compiled.label));
         }
-        for compiled in self.budgets.iter().take(QUOTAS_MAX) {
+        for compiled in self.budgets.iter().chain(of_key).take(QUOTAS_MAX) {
             matched.quotas.push(budget_quota(&compiled.budget, estimate));
             matched.labels.push(Rc::clone(&compiled.label));
         }
@@ -135,40 +143,11 @@ impl Policy {
 
 impl CompiledRule {
     fn new(rule: &Rc<Rule>, api_id: ApiId) -> Self {
-        let mut prefix = String::new();
-        if !rule.shared_across_apis {
-            partition::push_id(&mut prefix, 'a', api_id.as_bytes());
-        }
-        let trusted_hops = rule.scopes.iter().find_map(|scope| match scope {
-            Scope::PerIp { trusted_hops } => Some(*trusted_hops),
-            // Scopes that nothing writes yet count in the coarser bucket.
-            Scope::Global
-            | Scope::PerWorkspace
-            | Scope::PerKey
-            | Scope::PerHeader { .. }
-            | Scope::PerModel
-            | Scope::PerTag { .. } => None,
-        });
         Self {
             rule: Rc::clone(rule),
             label: Rc::new(rule_label(rule)),
-            prefix,
-            per_key: rule.scopes.contains(&Scope::PerKey),
-            trusted_hops,
+            partitioner: Partitioner::new(rule, api_id),
         }
-    }
-
-    fn matches(&self, subject: &Subject<'_>) -> bool {
-        let rule = &self.rule;
-        (rule.methods.is_empty()
-            || rule
-                .methods
-                .iter()
-                .any(|method| method.as_bytes() == subject.method))
-            && rule
-                .endpoint
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(subject.path))
     }
 
     fn quota(&self, subject: &Subject<'_>, estimate: &Estimate) -> Quota {
@@ -181,65 +160,14 @@ impl CompiledRule {
             meter: self.rule.meter,
             mode: self.rule.mode,
             failure_mode: self.rule.failure_mode,
-            partition: self.partition(subject),
+            partition: self.partitioner.partition(
+                subject.key_id,
+                subject.peer,
+                subject.forwarded_for.unwrap_or_default(),
+            ),
             amount: amount(self.rule.unit, estimate),
         }
     }
-
-    fn partition(&self, subject: &Subject<'_>) -> String {
-        let mut text = String::with_capacity(96);
-        text.push_str(&self.prefix);
-        if self.per_key {
-            partition::push_id(&mut text, 'k', subject.key_id.as_bytes());
-        }
-        if let Some(hops) = self.trusted_hops
-            && let Some(address) = client_address(subject, hops)
-        {
-            partition::push_network(&mut text, address);
-        }
-        if text.is_empty() {
-            text.push_str(partition::WORKSPACE);
-        }
-        text
-    }
-}
-
-/// The peer, or the n-th address from the right of what the peer sent as `x-forwarded-for`. Envoy appends the peer to
-/// that header itself; its entry is not counted. With fewer entries than hops the leftmost counts.
-fn client_address(subject: &Subject<'_>, trusted_hops: u32) -> Option<IpAddr> {
-    if trusted_hops == 0 {
-        return subject.peer;
-    }
-    let list = subject.forwarded_for.unwrap_or_default();
-    let mut entries = list.rsplit(|byte| *byte == b',').map(address).peekable();
-    if entries
-        .peek()
-        .is_some_and(|last| last.is_some() && *last == subject.peer)
-    {
-        entries.next();
-    }
-    let mut chosen = None;
-    for entry in entries.take(trusted_hops as usize) {
-        match entry {
-            Some(address) => chosen = Some(address),
-            // Left of what is no address nothing can be trusted.
-            None => break,
-        }
-    }
-    chosen.or(subject.peer)
-}
-
-/// An address as proxies write it: bare, with a port, or in brackets.
-pub fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    text.parse()
-        .ok()
-        .or_else(|| {
-            text.parse::<std::net::SocketAddr>()
-                .ok()
-                .map(|address| address.ip())
-        })
-        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
 }
 
 fn budget_quota(budget: &Budget, estimate: &Estimate) -> Quota {

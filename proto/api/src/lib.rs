@@ -15,6 +15,7 @@ pub mod key;
 pub mod list;
 pub mod member;
 pub mod name;
+pub mod price;
 pub mod problem;
 pub mod rule;
 pub mod workspace;

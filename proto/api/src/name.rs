@@ -174,6 +174,22 @@ names! {
         Block = "block",
         Allow = "allow",
     }
+    BudgetSubjectType {
+        Workspace = "WORKSPACE",
+        Api = "API",
+        Key = "KEY",
+        Tag = "TAG",
+        Model = "MODEL",
+    }
+    BudgetWindow {
+        Hour = "HOUR",
+        Day = "DAY",
+        /// From Monday.
+        Week = "WEEK",
+        Month = "MONTH",
+        /// Never ends.
+        Total = "TOTAL",
+    }
 }
 
 names! {

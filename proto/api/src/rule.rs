@@ -169,3 +169,55 @@ pub struct ResetRule {
 pub struct RuleReset {
     pub buckets_removed: u32,
 }
+
+/// A request that was not made: `POST …/rules/test`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"path": "/proxy/openai/chat/completions", "method": "POST"})))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TestRules {
+    /// As an application sends it to the gateway, `/proxy/{apiSlug}/…`. Either this or `apiId` with `endpoint`.
+    #[serde(default)]
+    pub path: Option<String>,
+    #[serde(default)]
+    pub api_id: Option<String>,
+    /// The path that is sent upstream, base path included: what `endpoint` of rules is matched on.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Default `POST`.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// Tells whose buckets PER_KEY rules count in.
+    #[serde(default)]
+    pub key_id: Option<String>,
+    /// The client's address: tells whose buckets PER_IP rules count in.
+    #[serde(default)]
+    pub ip: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TestedRules {
+    pub api_id: Option<String>,
+    /// The path that rules were matched on; null: no API has that path.
+    pub endpoint: Option<String>,
+    /// Every rule, the one that would be reported first on top.
+    pub rules: Vec<TestedRule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TestedRule {
+    pub id: String,
+    pub name: String,
+    pub priority: i32,
+    pub mode: Mode,
+    /// Whether the request meets the rule.
+    pub matches: bool,
+    /// Why, in words.
+    pub reason: String,
+    /// The bucket that it would count in, as refusals and resets name it; null: none, or `keyId` or `ip` is missing.
+    pub partition: Option<String>,
+}

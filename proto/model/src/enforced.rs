@@ -20,10 +20,15 @@ pub const UNITS: &[Unit] = &[
 pub const SCOPES: &[&str] = &["GLOBAL", "PER_WORKSPACE", "PER_KEY", "PER_IP"];
 
 /// Cost model names as the REST API spells them.
-pub const COST_MODELS: &[&str] = &["PER_REQUEST", "PER_TOKEN"];
+///
+/// CATALOGUE reaches the data plane as PER_TOKEN: the control plane compiles it.
+pub const COST_MODELS: &[&str] = &["PER_REQUEST", "PER_TOKEN", "CATALOGUE"];
 
 /// Budget subjects as the REST API spells them.
-pub const BUDGET_SUBJECTS: &[&str] = &["WORKSPACE"];
+pub const BUDGET_SUBJECTS: &[&str] = &["WORKSPACE", "API", "KEY"];
+
+/// Budget windows as the REST API spells them: calendar ones in the workspace's time zone, or one that never ends.
+pub const BUDGET_WINDOWS: &[&str] = &["HOUR", "DAY", "WEEK", "MONTH", "TOTAL"];
 
 impl Algorithm {
     pub fn is_enforced(self) -> bool {

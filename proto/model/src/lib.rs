@@ -16,6 +16,7 @@ pub mod id;
 pub mod money;
 pub mod name;
 pub mod partition;
+pub mod proxy_path;
 pub mod quota;
 pub mod resource;
 pub mod rule;

@@ -46,6 +46,40 @@ fn start_part(partition: &mut String, letter: char) {
     partition.push('.');
 }
 
+/// The peer, or the n-th address from the right of what the peer sent as `x-forwarded-for`. Envoy appends the peer to
+/// that header itself; its entry is not counted. With fewer entries than hops the leftmost counts.
+pub fn client_address(peer: Option<IpAddr>, forwarded_for: &[u8], trusted_hops: u32) -> Option<IpAddr> {
+    if trusted_hops == 0 {
+        return peer;
+    }
+    let mut entries = forwarded_for.rsplit(|byte| *byte == b',').map(address).peekable();
+    if entries.peek().is_some_and(|last| last.is_some() && *last == peer) {
+        entries.next();
+    }
+    let mut chosen = None;
+    for entry in entries.take(trusted_hops as usize) {
+        match entry {
+            Some(address) => chosen = Some(address),
+            // Left of what is no address nothing can be trusted.
+            None => break,
+        }
+    }
+    chosen.or(peer)
+}
+
+/// An address as proxies write it: bare, with a port, or in brackets.
+pub fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    text.parse()
+        .ok()
+        .or_else(|| {
+            text.parse::<std::net::SocketAddr>()
+                .ok()
+                .map(|address| address.ip())
+        })
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +106,37 @@ mod tests {
         push_network(&mut other, "2001:db8::2".parse().expect("an address"));
         assert_eq!(one, other);
         assert_eq!(one, "i.20010db800000000");
+    }
+
+    #[test]
+    fn the_client_is_the_peer_or_a_trusted_hop_from_the_right() {
+        for (peer, list, hops, expected) in [
+            ("192.0.2.1", "192.0.2.1", 0, Some("192.0.2.1")),
+            ("192.0.2.1", "10.0.0.9, 192.0.2.1", 0, Some("192.0.2.1")),
+            ("192.0.2.1", "203.0.113.5, 192.0.2.1", 1, Some("203.0.113.5")),
+            (
+                "192.0.2.1",
+                "6.6.6.6, 203.0.113.5, 192.0.2.1",
+                1,
+                Some("203.0.113.5"),
+            ),
+            (
+                "192.0.2.1",
+                "203.0.113.5, 198.51.100.2, 192.0.2.1",
+                2,
+                Some("203.0.113.5"),
+            ),
+            ("192.0.2.1", "192.0.2.1", 1, Some("192.0.2.1")),
+            ("192.0.2.1", "6.6.6.6, junk, 192.0.2.1", 2, Some("192.0.2.1")),
+            ("192.0.2.1", "203.0.113.5", 1, Some("203.0.113.5")),
+            ("[2001:db8::1]:443", "", 0, Some("2001:db8::1")),
+        ] {
+            let found = client_address(address(peer.as_bytes()), list.as_bytes(), hops);
+            assert_eq!(
+                found,
+                expected.and_then(|text| text.parse().ok()),
+                "{peer} {list} {hops}"
+            );
+        }
     }
 }

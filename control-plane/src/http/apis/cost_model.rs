@@ -101,8 +101,15 @@ fn per_token(faults: &mut Faults, model: &body::CostModel) -> Option<CostModel> 
     }))
 }
 
-fn prices(faults: &mut Faults, field: &str, given: &BodyPrices) -> TokenPrices {
-    let mut one = |name: &str, cents: Cents| price(faults, &format!("{field}.{name}"), cents);
+pub(in super::super) fn prices(faults: &mut Faults, field: &str, given: &BodyPrices) -> TokenPrices {
+    let mut one = |name: &str, cents: Cents| {
+        let field = if field.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{field}.{name}")
+        };
+        price(faults, &field, cents)
+    };
     TokenPrices {
         input: one("inputCostPer1kTokens", given.input_cost_per_1k_tokens),
         output: one("outputCostPer1kTokens", given.output_cost_per_1k_tokens),
@@ -134,10 +141,10 @@ fn price(faults: &mut Faults, field: &str, cents: Cents) -> NanoUsd {
     cents.0
 }
 
-/// The REST form of what is stored.
-pub(super) fn show(model: &CostModel) -> body::CostModel {
-    let empty = body::CostModel {
-        kind: CostModelType::PerRequest,
+/// The REST form of following the catalogue.
+pub(super) fn show_catalogue() -> body::CostModel {
+    body::CostModel {
+        kind: CostModelType::Catalogue,
         cost_cents_per_request: None,
         default: None,
         models: None,
@@ -145,6 +152,14 @@ pub(super) fn show(model: &CostModel) -> body::CostModel {
         unit_pointer: None,
         cost_cents_per_unit: None,
         tiers: None,
+    }
+}
+
+/// The REST form of what is stored.
+pub(super) fn show(model: &CostModel) -> body::CostModel {
+    let empty = body::CostModel {
+        kind: CostModelType::PerRequest,
+        ..show_catalogue()
     };
     match model {
         CostModel::PerRequest { cost } => body::CostModel {
@@ -173,7 +188,7 @@ fn show_model(entry: &ModelPrices) -> BodyModel {
     BodyModel::new(model.clone(), show_prices(prices), default_output_tokens)
 }
 
-fn show_prices(prices: &TokenPrices) -> BodyPrices {
+pub(in super::super) fn show_prices(prices: &TokenPrices) -> BodyPrices {
     let &TokenPrices {
         input,
         output,

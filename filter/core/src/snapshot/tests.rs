@@ -1,8 +1,16 @@
 use super::*;
+use crate::estimate::{Estimate, Pricing};
+use crate::policy::Subject;
 use proptest::prelude::*;
+use rateguard_model::budget::BudgetSubject;
+use rateguard_model::id::QuotaId;
+use rateguard_model::money::NanoUsd;
 use rateguard_model::quota::FailureMode;
+use rateguard_model::quota::Meter;
 use rateguard_model::resource::{KeySecret, KeyState, UnpricedModelPolicy, UpstreamAuth};
+use rateguard_model::usage::TokenUsage;
 use rateguard_model::usage::UsageFormat;
+use rateguard_model::window::{CalendarUnit, Window};
 
 fn workspace(n: u8) -> Workspace {
     Workspace {
@@ -172,4 +180,92 @@ proptest! {
             prop_assert_eq!(snapshot.key_by_digest(&digest(s)).map(|key| key.id), owner);
         }
     }
+}
+
+fn budget(n: u8, subject: BudgetSubject, window: Window) -> Budget {
+    Budget {
+        id: QuotaId::from_bytes([n; 16]),
+        workspace_id: WorkspaceId::from_bytes([1; 16]),
+        version: 1,
+        name: format!("budget {n}"),
+        subject,
+        limit: NanoUsd(100),
+        window,
+        auto_shutoff: true,
+        failure_mode: FailureMode::BoundedOpen,
+    }
+}
+
+#[test]
+fn a_request_meets_the_budgets_of_its_workspace_its_api_and_its_key() {
+    let (api_id, key_id) = (ApiId::from_bytes([2; 16]), KeyId::from_bytes([3; 16]));
+    let (other_api, other_key) = (ApiId::from_bytes([4; 16]), KeyId::from_bytes([5; 16]));
+    let hour = Window::Calendar {
+        unit: CalendarUnit::Hour,
+        time_zone: "Europe/Berlin".parse().expect("a time zone"),
+    };
+    let tag = BudgetSubject::Tag {
+        name: "team".to_owned(),
+        value: "shop".to_owned(),
+    };
+    let mut snapshot = Snapshot::default();
+    snapshot.apply(
+        Update {
+            workspaces: vec![workspace(1)],
+            apis: vec![api(2, 1, "one"), api(4, 1, "two")],
+            budgets: vec![
+                budget(10, BudgetSubject::Workspace, Window::Total),
+                budget(11, BudgetSubject::Api(api_id), hour),
+                budget(12, BudgetSubject::Api(other_api), Window::Total),
+                budget(13, BudgetSubject::Key(key_id), hour),
+                budget(14, BudgetSubject::Key(key_id), Window::Total),
+                budget(15, BudgetSubject::Key(other_key), Window::Total),
+                budget(16, tag, Window::Total),
+            ],
+            ..Update::default()
+        },
+        0,
+    );
+    let estimate = Estimate {
+        usage: TokenUsage::default(),
+        cost: NanoUsd(5),
+        pricing: Pricing::Flat(NanoUsd(5)),
+    };
+    let met = |slug: &str, key_id: KeyId| -> Vec<(u8, i64, Meter)> {
+        let policy = snapshot
+            .policy_by_slug(&WorkspaceId::from_bytes([1; 16]), slug)
+            .expect("an API");
+        let subject = Subject {
+            key_id,
+            method: b"POST",
+            path: b"/",
+            peer: None,
+            forwarded_for: None,
+        };
+        let matched = policy.matching(&subject, &estimate);
+        assert_eq!(matched.quotas.len(), matched.labels.len());
+        matched
+            .quotas
+            .iter()
+            .map(|quota| (quota.id.as_bytes()[0], quota.amount, quota.meter))
+            .collect()
+    };
+    let total = Meter::FixedWindow {
+        window: Window::Total,
+    };
+    let hourly = Meter::FixedWindow { window: hour };
+    assert_eq!(
+        met("one", key_id),
+        [(10, 5, total), (11, 5, hourly), (13, 5, hourly), (14, 5, total)]
+    );
+    assert_eq!(
+        met("two", key_id),
+        [(10, 5, total), (12, 5, total), (13, 5, hourly), (14, 5, total)]
+    );
+    assert_eq!(
+        met("two", other_key),
+        [(10, 5, total), (12, 5, total), (15, 5, total)]
+    );
+    let nobody = KeyId::from_bytes([9; 16]);
+    assert_eq!(met("one", nobody), [(10, 5, total), (11, 5, hourly)]);
 }

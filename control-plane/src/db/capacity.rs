@@ -1,0 +1,36 @@
+//! How many things a workspace has, for the caps (CA-12).
+
+use super::DbError;
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    Apis,
+    /// Those that are shown: deleted ones no longer count.
+    Keys,
+    Rules,
+    Budgets,
+    Prices,
+}
+
+/// To be asked under the feed's lock, which no other creation holds meanwhile.
+pub async fn count(
+    tx: &mut Transaction<'_, Postgres>,
+    workspace_id: Uuid,
+    counted: Counted,
+) -> Result<u64, DbError> {
+    let statement = match counted {
+        Counted::Apis => "SELECT count(*) FROM api WHERE workspace_id = $1",
+        Counted::Keys => "SELECT count(*) FROM api_key WHERE workspace_id = $1 AND deleted_at IS NULL",
+        Counted::Rules => "SELECT count(*) FROM rule WHERE workspace_id = $1",
+        Counted::Budgets => "SELECT count(*) FROM budget WHERE workspace_id = $1",
+        Counted::Prices => "SELECT count(*) FROM price_override WHERE workspace_id = $1",
+    };
+    let count: i64 = sqlx::query_scalar(statement)
+        .bind(workspace_id)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
