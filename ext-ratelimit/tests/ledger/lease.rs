@@ -93,7 +93,7 @@ async fn an_expired_lease_charges_what_it_still_held<S: Store>(store: S) {
     assert_eq!((tokens, money), ((80, 0), (80, 0)));
     // A late report replaces its part of the charge, and the last word all of it.
     let late = report(&lease, &reserved, 2, 90, 60);
-    assert_eq!(settle(&store, &[late.clone()]).await, [Replaced]);
+    assert_eq!(settle(&store, std::slice::from_ref(&late)).await, [Replaced]);
     assert_eq!(settle(&store, &[late]).await, [Duplicate]);
     assert_eq!(spent(&store).await, [(70, 0), (70, 0)]);
     assert_eq!(

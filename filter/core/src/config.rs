@@ -44,6 +44,9 @@ pub struct Config {
     /// Longest answer that is held for the sake of its headers.
     #[serde(default = "response_hold_max_bytes")]
     pub response_hold_max_bytes: u64,
+    /// Whether quota that is much asked for is reserved ahead, in blocks from which requests are admitted without a call.
+    #[serde(default = "leases")]
+    pub leases: bool,
     /// What passes ungoverned.
     #[serde(default)]
     pub bypass: Bypass,
@@ -212,6 +215,10 @@ fn response_hold_max_bytes() -> u64 {
     4 * 1024 * 1024
 }
 
+fn leases() -> bool {
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +239,7 @@ mod tests {
             (60_000, 20_000)
         );
         assert_eq!(config.request_body_max_bytes, 10_485_760);
+        assert!(config.leases && !parse(r#","leases":false"#).expect("valid").leases);
     }
 
     #[test]

@@ -102,12 +102,16 @@ pub struct Settlement {
     pub quotas: Rc<[Quota]>,
     /// One per quota, in order.
     pub amounts: Vec<SettledAmount>,
+    /// 0: the last word. Else the n-th report on a lease that stays open; its figures are totals.
+    pub part: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettledAmount {
     pub window_start_ms: i64,
     pub actual: i64,
+    /// Reports only: how much is not held any more.
+    pub returned: i64,
 }
 
 /// A local answer.

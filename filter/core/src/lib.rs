@@ -13,6 +13,7 @@
     )
 )]
 
+mod admitter;
 pub mod averages;
 mod base64;
 pub mod config;
@@ -26,6 +27,7 @@ pub mod fallback;
 pub mod headers;
 pub mod identify;
 mod json;
+pub mod lease;
 pub mod limits;
 pub mod local_reply;
 pub mod outbox;

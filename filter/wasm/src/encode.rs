@@ -92,11 +92,13 @@ pub(crate) fn settlement(bytes: &mut Vec<u8>, settlement: &Settlement) {
         w.bytes(1, settlement.id.as_bytes());
         w.bytes(2, settlement.workspace_id.as_bytes());
         w.int(3, settlement.reserved_at_ms);
+        w.uint(5, u64::from(settlement.part));
         for (quota, amount) in settlement.quotas.iter().zip(&settlement.amounts) {
             w.message(4, |w| {
                 write::quota(w, 1, quota);
                 w.int(2, amount.window_start_ms);
                 w.int(3, amount.actual);
+                w.int(4, amount.returned);
             });
         }
     });
@@ -124,11 +126,7 @@ pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)], ttl_ms: u32) -> V
             workspace_id: workspace_id.as_bytes().to_vec(),
         })
         .collect();
-    v1::RenewRequest {
-        reservations,
-        ttl_ms,
-    }
-    .encode_to_vec()
+    v1::RenewRequest { reservations, ttl_ms }.encode_to_vec()
 }
 
 /// How many settlements of a batch were refused for good.

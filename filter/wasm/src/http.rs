@@ -6,11 +6,10 @@ use crate::worker::Worker;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use rateguard_filter::effect::{Effect, Effects, Flow, ReserveCall};
-use rateguard_filter::event::{Event, Now};
+use rateguard_filter::event::{Event, Now, Reserved};
 use rateguard_filter::exchange::{Exchange, World};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Envoy's router puts this on every response of an upstream, and no upstream can: it is overwritten.
 const FROM_UPSTREAM: &[u8] = b"x-envoy-upstream-service-time";
@@ -21,8 +20,8 @@ pub(crate) struct Stream {
     /// Shared while its answer is held: the root context may have to end it.
     exchange: Rc<RefCell<Exchange>>,
     held_until: Option<Now>,
-    /// The call that asks for the reservation, and how many quotas it has.
-    reserve: Option<(u32, usize)>,
+    /// The call that asks for the reservation.
+    reserve: Option<(u32, Box<ReserveCall>)>,
 }
 
 /// What an event makes of an exchange.
@@ -33,7 +32,8 @@ fn step(worker: &Worker, exchange: &RefCell<Exchange>, event: Event<'_>, now: No
         snapshot: &snapshot,
         averages: &averages,
     };
-    let (next, effects) = exchange.take().step(event, world, now);
+    let mut leases = worker.leases.borrow_mut();
+    let (next, effects) = exchange.take().step_with_leases(event, world, now, &mut leases);
     exchange.replace(next);
     effects
 }
@@ -78,7 +78,7 @@ impl Stream {
         let worker = &self.worker;
         let refused = match effect {
             Effect::Reserve(call) => {
-                self.reserve(&call, now);
+                self.reserve(call, now);
                 Ok(())
             }
             // The call itself ends with the stream's context, or at its deadline.
@@ -117,27 +117,15 @@ impl Stream {
         }
     }
 
-    fn reserve(&mut self, call: &ReserveCall, now: Now) {
-        let config = &self.worker.config;
-        let quota_count = call.quotas.len();
-        let message = encode::reserve(call, self.worker.id, config.reservation_ttl_ms);
-        let timeout = Duration::from_millis(u64::from(config.reserve_timeout_ms));
-        let headers = vec![
-            (":method", "POST"),
-            (":path", "/rateguard.v1.LimitService/Reserve"),
-            (":authority", config.limits_cluster.as_str()),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-            ("authorization", self.worker.authorization.as_str()),
-        ];
-        let token = host::call_http(&config.limits_cluster, headers, &message, timeout);
-        match token {
-            Some(token) => self.reserve = Some((token, quota_count)),
-            None => self.reserve_failed(now),
+    fn reserve(&mut self, call: Box<ReserveCall>, now: Now) {
+        match self.worker.call_reserve(&call) {
+            Some(token) => self.reserve = Some((token, call)),
+            None => self.reserve_failed(&call, now),
         }
     }
 
-    fn reserve_failed(&mut self, now: Now) {
+    fn reserve_failed(&mut self, call: &ReserveCall, now: Now) {
+        self.worker.leases.borrow_mut().answered(call, None, now);
         let effects = {
             let shares = self.worker.shares.borrow();
             let event = Event::ReserveFailed { shares: &shares };
@@ -165,22 +153,28 @@ impl Stream {
     }
 }
 
+/// The limit service's answer at hand. Whatever is not one well-formed answer, Envoy's own 503 and 504 included, is no
+/// answer.
+pub(crate) fn reserve_answer(size: usize, quota_count: usize) -> Option<Reserved> {
+    let body = host::buffer(Buffer::HttpCallResponseBody, size).ok()?;
+    encode::reserved(encode::unframed(&body)?, quota_count)
+}
+
 impl Context for Stream {
-    /// `Reserve` is a unary gRPC call that goes as a plain HTTP/2 request: Envoy's gRPC client costs 15 µs more.
     fn on_http_call_response(&mut self, token: u32, _headers: usize, size: usize, _trailers: usize) {
-        let Some((_, quota_count)) = self.reserve.take_if(|(expected, _)| *expected == token) else {
+        let Some((_, call)) = self.reserve.take_if(|(expected, _)| *expected == token) else {
             return;
         };
         let now = host::now();
-        // Whatever is not one well-formed answer, Envoy's own 503 and 504 included, is no answer.
-        let answer = host::buffer(Buffer::HttpCallResponseBody, size)
-            .ok()
-            .and_then(|body| encode::reserved(encode::unframed(&body)?, quota_count));
-        match answer {
+        match reserve_answer(size, call.quotas.len()) {
             Some(reserved) => {
+                self.worker
+                    .leases
+                    .borrow_mut()
+                    .answered(&call, Some(&reserved), now);
                 self.step(Event::ReserveAnswered(reserved), now);
             }
-            None => self.reserve_failed(now),
+            None => self.reserve_failed(&call, now),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Callbacks become events for the exchange machine of `rateguard-filter`, its effects become host calls. No decision
 //! about policy, money or providers is made here.
 
+mod blocks;
 mod encode;
 mod held;
 mod host;

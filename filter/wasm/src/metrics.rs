@@ -6,7 +6,7 @@ use rateguard_model::error_code::ErrorCode;
 use std::cell::Cell;
 
 /// Counters, in the order of [`NAMES`].
-const COUNTER_COUNT: usize = 33;
+const COUNTER_COUNT: usize = 37;
 
 const NAMES: [&str; COUNTER_COUNT] = [
     "rateguard_requests_admitted_total",
@@ -26,6 +26,10 @@ const NAMES: [&str; COUNTER_COUNT] = [
     "rateguard_config_updates_total",
     "rateguard_config_updates_refused_total",
     "rateguard_config_poll_failures_total",
+    "rateguard_lease_draws_total",
+    "rateguard_leases_granted_total",
+    "rateguard_leases_refused_total",
+    "rateguard_lease_draws_given_back_total",
     "rateguard_requests_refused_validation_error_total",
     "rateguard_requests_refused_invalid_api_key_total",
     "rateguard_requests_refused_budget_exceeded_total",
@@ -66,6 +70,10 @@ pub(crate) enum Own {
     ConfigUpdates,
     ConfigUpdatesRefused,
     ConfigPollFailures,
+    LeaseDraws,
+    LeasesGranted,
+    LeasesRefused,
+    LeaseDrawsGivenBack,
 }
 
 #[derive(Debug)]
@@ -147,7 +155,7 @@ fn index(metric: Metric) -> usize {
         Metric::Estimated => 6,
         Metric::OutOfOrder => 7,
         Metric::Refused(code) => {
-            17 + match code {
+            21 + match code {
                 ErrorCode::ValidationError => 0,
                 ErrorCode::InvalidApiKey => 1,
                 ErrorCode::BudgetExceeded => 2,

@@ -1,5 +1,6 @@
 //! The root context of one worker: configuration, tick, and the calls that outlive streams.
 
+use crate::blocks::Blocks;
 use crate::host::{self, Buffer};
 use crate::http::{self, Stream};
 use crate::poll::Poll;
@@ -23,6 +24,7 @@ pub(crate) struct Root {
 struct Running {
     worker: Rc<Worker>,
     poll: Poll,
+    blocks: Blocks,
     /// Set once Envoy asked this context to end.
     drain_until: Option<u64>,
 }
@@ -107,9 +109,13 @@ impl Context for Root {
         _trailer_count: usize,
     ) {
         self.on_call(|running| {
+            let now = host::now();
+            if running.blocks.answered(&running.worker, token, body_size, now) {
+                return;
+            }
             running
                 .poll
-                .answered(&running.worker, token, header_count, body_size, host::now());
+                .answered(&running.worker, token, header_count, body_size, now);
         });
     }
 
@@ -117,7 +123,9 @@ impl Context for Root {
         let Some(running) = &mut self.running else {
             return true;
         };
-        running.drain_until = Some(host::now().0.saturating_add(DRAIN_NS));
+        let now = host::now();
+        running.drain_until = Some(now.0.saturating_add(DRAIN_NS));
+        running.blocks.tick(&running.worker, now, true);
         running.send();
         running.is_drained()
     }
@@ -143,6 +151,7 @@ impl RootContext for Root {
         self.running = Some(Running {
             worker,
             poll,
+            blocks: Blocks::default(),
             drain_until: None,
         });
         host::set_tick_period(TICK);
@@ -152,10 +161,12 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let Some(running) = &mut self.running else { return };
         let now = host::now();
+        let draining = running.drain_until.is_some();
+        running.blocks.tick(&running.worker, now, draining);
         running.send();
         running.end_holds(self.id, now);
         let worker = &running.worker;
-        if running.drain_until.is_none() {
+        if !draining {
             running.poll.tick(worker, now);
         }
         worker.outboxes.borrow_mut().count_dropped(&worker.metrics);

@@ -306,6 +306,7 @@ pub(super) fn settlement(
                 |result| result.window_start_ms,
             ),
             actual: actual(quota),
+            returned: 0,
         })
         .collect();
     Settlement {
@@ -314,5 +315,6 @@ pub(super) fn settlement(
         reserved_at_ms,
         quotas: Rc::clone(quotas),
         amounts,
+        part: 0,
     }
 }
