@@ -146,7 +146,7 @@ impl Lease {
     fn report(&mut self, id: RequestId, now_ms: i64, hurry: bool) -> Option<Settlement> {
         let is_last = self.until_ms.is_none() && self.in_flight == 0;
         let due = hurry || now_ms.saturating_sub(self.reported_ms) >= REPORT_EVERY_MS;
-        if !is_last && !(self.changed && due) {
+        if !(is_last || self.changed && due) {
             return None;
         }
         self.changed = false;
