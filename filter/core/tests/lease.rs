@@ -173,10 +173,10 @@ fn blocks_shrink_near_the_limit_and_end_before_it() {
         asks(&mut book, 10).pop().map(|block| amounts(&block))
     };
     assert_eq!(sizes(100_000, 1), Some(vec![20, 2_000]));
-    assert_eq!(sizes(12_000, 1), Some(vec![15, 1_500]));
-    assert_eq!(sizes(10_000, 1), Some(vec![12, 1_200]));
-    assert_eq!(sizes(9_999, 1), None);
-    assert_eq!(sizes(39_999, 4), None);
+    assert_eq!(sizes(24_000, 1), Some(vec![15, 1_500]));
+    assert_eq!(sizes(20_000, 1), Some(vec![12, 1_200]));
+    assert_eq!(sizes(19_999, 1), None);
+    assert_eq!(sizes(79_999, 4), None);
     assert_eq!(sizes(0, 1), None);
     assert_eq!(sizes(-5, 1), None);
 }

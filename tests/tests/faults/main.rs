@@ -2,6 +2,7 @@
 
 mod configuration;
 mod filter_reload;
+mod leases;
 mod limit_service;
 mod redis;
 mod reservations;

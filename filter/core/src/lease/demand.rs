@@ -16,11 +16,11 @@ const DRAWS_MAX: u32 = 1_024;
 const WINDOWS_AHEAD: u32 = 2;
 
 /// A block takes at most one part in this many of what is left for each worker.
-const SHARES: i64 = 8;
+const SHARES: i64 = 16;
 
 /// No blocks if this many windows as busy, on all workers, would use up what is left: nearer to the limit each request
 /// asks, so that what one worker holds too much is back before another is refused for it.
-const WINDOWS_TO_LIMIT: i64 = 10;
+const WINDOWS_TO_LIMIT: i64 = 20;
 
 /// Requests of one set, and what they wanted to hold, in the current window and the one before.
 #[derive(Debug)]
