@@ -105,6 +105,7 @@ impl LimitsClient {
     fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         request.set_timeout(CALL_TIMEOUT);
+        rateguard_telemetry::pass_on(request.metadata_mut().as_mut());
         if let Some(authorization) = &self.authorization {
             request
                 .metadata_mut()

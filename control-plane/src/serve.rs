@@ -153,7 +153,11 @@ async fn migrate(db: &PgPool) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> {
-    telemetry::start_logging(config.log_format, settings.get("RUST_LOG").as_deref());
+    let telemetry = telemetry::start(
+        config.log_format,
+        settings.get("RUST_LOG").as_deref(),
+        settings.get("OTEL_EXPORTER_OTLP_ENDPOINT").as_deref(),
+    )?;
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let db = connect(config.database_url.expose()).await?;
     let listen_addr = config.listen_addr;
@@ -197,6 +201,7 @@ async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> 
                 tracing::warn!("some requests did not end in time and are cut");
             }
             upkeep.abort();
+            let _ = tokio::task::spawn_blocking(|| telemetry.shutdown()).await;
             Ok(ExitCode::SUCCESS)
         }
         () = signals.next() => {

@@ -1,4 +1,4 @@
-//! Logs and metrics.
+//! Logs, traces and metrics.
 
 use crate::config::LogFormat;
 use axum::http::Method;
@@ -8,20 +8,24 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use rateguard_telemetry::{Options, Output, StartError, Telemetry};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
-/// Starts logging to stdout. `RUST_LOG` filters, default `info`. Called once.
-pub fn start_logging(format: LogFormat, filter: Option<&str>) {
-    let filter = filter
-        .and_then(|text| EnvFilter::try_new(text).ok())
-        .unwrap_or_else(|| EnvFilter::new("info,sqlx=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    // A second start (tests in one process) keeps the first logger.
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+/// Starts logging to stdout, and exporting traces where `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector. Called once.
+pub fn start(
+    format: LogFormat,
+    filter: Option<&str>,
+    otlp_endpoint: Option<&str>,
+) -> Result<Telemetry, StartError> {
+    rateguard_telemetry::start(Options {
+        service: "rateguard-control-plane",
+        version: env!("CARGO_PKG_VERSION"),
+        json: format == LogFormat::Json,
+        output: Output::Stdout,
+        filter,
+        default_filter: "info,sqlx=warn",
+        otlp_endpoint,
+    })
 }
 
 /// Labels of a REST request; all from closed sets.

@@ -79,7 +79,17 @@ doctor_stack() {
   fi
   check "gateway is ready ($GATEWAY_URL/ready)" "${restart/SERVICE/envoy}" answers 200 "$GATEWAY_URL/ready"
   check "a bad key gets 401 at the gateway" "the filter is not in force: ${restart/SERVICE/envoy}" chat 401 rg_live_K7dF9xQ2mN8bV3hJ5wR1tY6uI00LPdnF
+  doctor_program
   check "the demo's key gets 200 at the gateway" "${restart/SERVICE/envoy}; after a revoked key or a spent budget: ./dev up --fresh" chat 200 "$DEMO_API_KEY"
+}
+
+# The product's own doctor, on this stack. Its table says what failed and how to mend it.
+doctor_program() {
+  local program=$CARGO_TARGET_DIR/debug/rateguard-control-plane
+  [[ -x $program ]] || return 0
+  DATABASE_URL=$DATABASE_URL REDIS_URL=${REDIS_URL:-} LIMITS_URL=http://$LIMITS_ADDR LIMITS_TOKEN=${LIMITS_TOKEN:-} \
+    KAFKA_BROKERS=${KAFKA_BROKERS:-} CLICKHOUSE_URL=${CLICKHOUSE_URL:-} ENVOY_ADMIN_URL=$ENVOY_ADMIN_URL GATEWAY_PUBLIC_URL=$GATEWAY_URL DOCTOR_API_KEY=$DEMO_API_KEY \
+    "$program" doctor | sed 's/^/  /' || DOCTOR_FAILURES=$((DOCTOR_FAILURES + 1))
 }
 
 answers() {

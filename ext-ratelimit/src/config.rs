@@ -66,6 +66,10 @@ pub struct Args {
     /// Shape of the log on standard error.
     #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// OpenTelemetry collector (OTLP over gRPC) that gets traces, e.g. http://127.0.0.1:4317. Default: none.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -110,6 +114,8 @@ pub struct Config {
     pub events_bytes_max: u64,
     pub worker_threads: u16,
     pub log_format: LogFormat,
+    /// Where traces go.
+    pub otlp_endpoint: Option<String>,
     pub tuning: Tuning,
 }
 
@@ -189,6 +195,7 @@ impl TryFrom<Args> for Config {
             events_bytes_max,
             worker_threads,
             log_format,
+            otlp_endpoint,
         } = args;
         let development = rateguard_env == Environment::Development;
         if !development && !grpc_listen_addr.ip().is_loopback() {
@@ -218,6 +225,7 @@ impl TryFrom<Args> for Config {
             events_bytes_max,
             worker_threads,
             log_format,
+            otlp_endpoint,
             tuning: Tuning::default(),
         })
     }
@@ -243,6 +251,7 @@ impl Config {
             events_bytes_max: 64 * 1024 * 1024,
             worker_threads: 1,
             log_format: LogFormat::Text,
+            otlp_endpoint: None,
             tuning: Tuning {
                 sweep_interval: Duration::from_millis(50),
                 probe_interval: Duration::from_millis(50),
@@ -312,6 +321,7 @@ mod tests {
             events_bytes_max: 1,
             worker_threads: 1,
             log_format: LogFormat::Json,
+            otlp_endpoint: None,
         }
     }
 

@@ -10,7 +10,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> anyhow::Result<()> {
     let config = Config::try_from(Args::parse()).context("the configuration cannot be used")?;
-    telemetry::init(config.log_format);
     runtime(config.worker_threads)?.block_on(run(config))
 }
 
@@ -25,6 +24,11 @@ fn runtime(worker_threads: u16) -> std::io::Result<Runtime> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    let endpoint = config
+        .otlp_endpoint
+        .as_deref()
+        .filter(|endpoint| !endpoint.is_empty());
+    let telemetry = telemetry::start(config.log_format, endpoint)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::start(config).await.context("the service cannot start")?;
@@ -33,5 +37,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     server.shutdown().await;
+    // The exporter's connection lives on this runtime, which must go on while it sends.
+    let _ = tokio::task::spawn_blocking(|| telemetry.shutdown()).await;
     Ok(())
 }

@@ -1,22 +1,21 @@
 //! The log: text or JSON on standard error, level by `RUST_LOG` (default `info`). No token, key or body is logged.
 
 use crate::config::LogFormat;
-use std::io::IsTerminal;
+use rateguard_telemetry::{Options, Output, StartError, Telemetry};
 use std::sync::atomic::{AtomicI64, Ordering};
-use tracing_subscriber::EnvFilter;
 
-/// Installs the process-wide subscriber. A second call has no effect.
-pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // An error means that a test or an embedding program has installed one already.
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+/// Installs the process-wide subscriber. A second call has no effect. Traces are exported where an endpoint is given.
+pub fn start(format: LogFormat, otlp_endpoint: Option<&str>) -> Result<Telemetry, StartError> {
+    let filter = std::env::var_os("RUST_LOG").and_then(|filter| filter.into_string().ok());
+    rateguard_telemetry::start(Options {
+        service: "rateguard-ext-ratelimit",
+        version: env!("CARGO_PKG_VERSION"),
+        json: format == LogFormat::Json,
+        output: Output::Stderr,
+        filter: filter.as_deref(),
+        default_filter: "info",
+        otlp_endpoint,
+    })
 }
 
 /// Lets one of many equal warnings through per interval, so that an outage cannot flood the log.

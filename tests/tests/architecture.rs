@@ -10,7 +10,7 @@ use rateguard_tests::stack::process::run;
 use serde_json::Value;
 
 /// Crates of ours and the crates of ours they may depend on, outside tests (DESIGN section 1).
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("rateguard-model", &[]),
     ("rateguard-wire", &["rateguard-model"]),
     ("rateguard-api", &["rateguard-model"]),
@@ -19,10 +19,19 @@ const ALLOWED: [(&str, &[&str]); 10] = [
         "rateguard-filter-wasm",
         &["rateguard-filter", "rateguard-model", "rateguard-wire"],
     ),
-    ("rateguard-ext-ratelimit", &["rateguard-model", "rateguard-wire"]),
+    ("rateguard-telemetry", &[]),
+    (
+        "rateguard-ext-ratelimit",
+        &["rateguard-model", "rateguard-telemetry", "rateguard-wire"],
+    ),
     (
         "rateguard-control-plane",
-        &["rateguard-api", "rateguard-model", "rateguard-wire"],
+        &[
+            "rateguard-api",
+            "rateguard-model",
+            "rateguard-telemetry",
+            "rateguard-wire",
+        ],
     ),
     ("rateguard-cli", &["rateguard-api"]),
     (
@@ -216,6 +225,7 @@ fn no_module_has_a_name_that_says_nothing() {
         "ext-ratelimit",
         "control-plane",
         "cli",
+        "telemetry",
         "tests",
         "xtask",
     ]

@@ -36,6 +36,7 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
         .map(|path| path.as_str().to_owned());
     let route = route.unwrap_or_else(|| "none".to_owned());
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.route = %route);
+    rateguard_telemetry::continue_trace(&span, request.headers());
     let begun = Instant::now();
     let in_flight = state.metrics.begun();
     let mut response = next.run(request).instrument(span.clone()).await;

@@ -19,6 +19,7 @@ use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
 use tower::Service;
+use tracing::Instrument as _;
 
 /// Streams of one connection; an Envoy worker keeps one connection.
 const STREAM_COUNT_MAX: u32 = 4_096;
@@ -147,6 +148,19 @@ impl<T> GrpcService for T where
 impl<L: GrpcService, H: GrpcService, R: GrpcService> Route for Dispatch<L, H, R> {
     fn route(&self, request: Request<Incoming>) -> Answer {
         let request = request.map(Body::new);
+        if !rateguard_telemetry::is_exporting() {
+            return self.answer(request);
+        }
+        let span = tracing::info_span!("call", rpc.method = request.uri().path());
+        rateguard_telemetry::continue_trace(&span, request.headers());
+        // What the service does before its future runs belongs to the call too.
+        let answer = span.in_scope(|| self.answer(request));
+        Box::pin(answer.instrument(span))
+    }
+}
+
+impl<L: GrpcService, H: GrpcService, R: GrpcService> Dispatch<L, H, R> {
+    fn answer(&self, request: Request<Body>) -> Answer {
         // `/package.Service/Method`
         let name = request
             .uri()

@@ -21,6 +21,7 @@ pub(crate) fn write(home: &Path, stack: &Stack) -> Result<()> {
         ("CONSOLE_URL", stack.console_url()),
         ("CONTROL_PLANE_URL", stack.console_url()),
         ("LIMITS_ADDR", addresses.limits.to_string()),
+        ("LIMITS_TOKEN", seed.data_plane_token.clone()),
         ("LIMITS_HTTP_URL", format!("http://{}", addresses.limits_http)),
         ("DATABASE_URL", postgres::url(addresses.postgres.port())),
         ("REDIS_URL", format!("redis://{}/", addresses.redis)),
