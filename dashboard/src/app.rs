@@ -168,6 +168,8 @@ fn Page(props: &PageProps) -> Html {
     match (route, &*session) {
         (Route::Start, _) => html! { <page::Start /> },
         (Route::Design, _) => html! { <page::Design /> },
+        (Route::AcceptInvitation, _) => html! { <page::AcceptInvitation /> },
+        (Route::ResetPassword, _) => html! { <page::ResetPassword /> },
         (Route::Login | Route::Register, Session::SignedIn(_)) => {
             let next = next_of_query();
             let next = next
@@ -257,8 +259,12 @@ pub fn page_of(route: &Route, here: &Rc<Here>) -> Html {
         Route::DataPlanes => html! { <page::DataPlanes {here} /> },
         Route::Settings => html! { <page::Settings {here} /> },
         Route::Profile => html! { <page::Profile {here} /> },
-        Route::Start | Route::Login | Route::Register | Route::Design | Route::NotFound => {
-            html! { <page::NotFound /> }
-        }
+        Route::Start
+        | Route::Login
+        | Route::Register
+        | Route::AcceptInvitation
+        | Route::ResetPassword
+        | Route::Design
+        | Route::NotFound => html! { <page::NotFound /> },
     }
 }

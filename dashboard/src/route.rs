@@ -12,6 +12,10 @@ pub enum Route {
     Login,
     #[at("/register")]
     Register,
+    #[at("/accept-invitation")]
+    AcceptInvitation,
+    #[at("/reset-password")]
+    ResetPassword,
     #[at("/welcome")]
     Welcome,
     #[at("/overview")]
@@ -101,6 +105,8 @@ impl Route {
             Self::Start => "RateGuard",
             Self::Login => "Sign in",
             Self::Register => "Create an account",
+            Self::AcceptInvitation => "Invitation",
+            Self::ResetPassword => "New password",
             Self::Welcome => "First request",
             Self::Overview => "Overview",
             Self::Apis => "APIs",
@@ -141,11 +147,6 @@ impl Route {
             Self::NewApi | Self::NewKey | Self::NewRule => Need::Write,
             _ => Need::Read,
         }
-    }
-
-    /// Seen without a session.
-    pub fn is_public(&self) -> bool {
-        matches!(self, Self::Start | Self::Login | Self::Register | Self::Design)
     }
 }
 

@@ -34,6 +34,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
         ],
     ),
     ("rateguard-cli", &["rateguard-api"]),
+    ("rateguard-dashboard", &["rateguard-api", "rateguard-model"]),
     (
         "rateguard-tests",
         &[

@@ -420,9 +420,15 @@ fn Editor(props: &EditorProps) -> Html {
         .stored
         .as_ref()
         .map_or_else(|| "Add an API".to_owned(), |api| api.name.clone());
+    let text = match &props.stored {
+        Some(api) => {
+            html! { <>{ "Called at " }<code>{ format!("/proxy/{}", api.slug) }</code>{ " of the gateway." }</> }
+        }
+        None => html! { "Your applications call it through the gateway, with keys of their own." },
+    };
     html! {
         <div class="page">
-            <PageHead {title} text={html! { "Applications call it at " }}>
+            <PageHead {title} {text}>
                 if let (Some(_), true) = (&props.stored, writes) {
                     <Button kind={Kind::Danger} icon={Icon::Trash} onclick={let deleting = deleting.clone(); move |_| deleting.set(true)}>{ "Delete…" }</Button>
                 }

@@ -2,8 +2,10 @@
 
 use super::head::PageHead;
 use super::keys::Secret;
-use crate::api::{Call, Ignored, Loaded, use_pages, use_send};
+use crate::api::{Call, Ignored, Loaded, use_pages, use_poll, use_send};
 use crate::app::Here;
+use crate::show::number::grouped;
+use crate::show::time::{ago, parse};
 use crate::state::form::{Edit, Form};
 use crate::state::table::SortKey;
 use crate::state::toast::Say;
@@ -11,10 +13,14 @@ use crate::ui::{
     Badge, Button, Column, Confirm, Dialog, Empty, Failed, Icon, Kind, Notice, Pager, Row, Skeletons, Table,
     TextField, Tone, use_say,
 };
-use rateguard_api::data_plane::{DataPlaneToken, DataPlaneTokenWithSecret};
+use rateguard_api::data_plane::{DataPlaneNode, DataPlaneToken, DataPlaneTokenWithSecret};
 use serde_json::json;
 use std::rc::Rc;
 use yew::prelude::*;
+
+/// A poll hangs 25 s; two missed are a sign.
+const QUIET_AFTER_MS: i64 = 60_000;
+const REFRESH_MS: u32 = 5_000;
 
 #[derive(Properties, PartialEq)]
 pub struct Props {
@@ -25,6 +31,7 @@ pub struct Props {
 pub fn DataPlanes(props: &Props) -> Html {
     let here = &props.here;
     let pages = use_pages::<DataPlaneToken>(Some(Call::get(here.path("/data-planes"))));
+    use_poll(Some(REFRESH_MS), pages.load.reload.clone());
     let creating = use_state_eq(|| false);
     let revoking = use_state_eq(|| None::<DataPlaneToken>);
     let reload = pages.load.reload.clone();
@@ -47,11 +54,17 @@ pub fn DataPlanes(props: &Props) -> Html {
                 .iter()
                 .map(|token| row(token, here, &revoking))
                 .collect::<Vec<_>>();
-            let columns = vec![Column::left("Name"), Column::left("State"), Column::left("Made")];
+            let columns = vec![
+                Column::left("Name"),
+                Column::left("State"),
+                Column::right("Nodes"),
+                Column::left("Made"),
+            ];
             html! {
                 <>
                     <Table label="Tokens of data planes" {columns} {rows} search="Search data planes" />
                     <Pager cursors={pages.cursors.clone()} next={list.next_cursor.clone()} />
+                    <section class="stack tight"><h2>{ "Nodes" }</h2>{ nodes(&list.data, here) }</section>
                 </>
             }
         }
@@ -76,22 +89,28 @@ fn row(token: &DataPlaneToken, here: &Here, revoking: &UseStateHandle<Option<Dat
     } else {
         (Tone::Good, "Valid")
     };
+    let own = token.revoked_at.is_none() && !token.all_workspaces;
     let acts = html! {
-        if token.revoked_at.is_none() {
+        if own {
             <Button small=true kind={Kind::Danger} onclick={let (revoking, token) = (revoking.clone(), token.clone()); move |_| revoking.set(Some(token.clone()))}>{ "Revoke…" }</Button>
         }
+    };
+    let name = html! {
+        <div class="name">{ &token.name }
+            if token.all_workspaces { <div class="sub">{ "The operator's, for every workspace" }</div> }</div>
     };
     Row {
         key: token.id.clone(),
         search: token.name.clone(),
         cells: vec![
-            (
-                html! { <span class="name">{ &token.name }</span> },
-                SortKey::Text(token.name.clone()),
-            ),
+            (name, SortKey::Text(token.name.clone())),
             (
                 html! { <Badge {tone} dot=true>{ state }</Badge> },
                 SortKey::Text(state.to_owned()),
+            ),
+            (
+                html! { token.nodes.len() },
+                SortKey::Number(token.nodes.len() as f64),
             ),
             (
                 html! { <span class="nowrap">{ here.zone.show(&token.created_at) }</span> },
@@ -99,6 +118,74 @@ fn row(token: &DataPlaneToken, here: &Here, revoking: &UseStateHandle<Option<Dat
             ),
         ],
         acts,
+    }
+}
+
+/// Who polled, with what they run and whether they took it.
+fn nodes(tokens: &[DataPlaneToken], here: &Here) -> Html {
+    let now = crate::browser::now_ms() as i64;
+    let rows: Vec<Row> = tokens
+        .iter()
+        .flat_map(|token| token.nodes.iter().map(move |node| (token, node)))
+        .map(|(token, node)| node_row(token, node, here, now))
+        .collect();
+    if rows.is_empty() {
+        return html! { <Empty icon={Icon::Plane} title="No data plane was heard of yet" small=true text="They appear when they fetch their configuration." /> };
+    }
+    let columns = vec![
+        Column::left("Node"),
+        Column::left("Last seen"),
+        Column::left("Configuration"),
+        Column::left("Software"),
+        Column::left("Refused"),
+    ];
+    html! { <Table label="Data planes" {columns} {rows} search="Search nodes" /> }
+}
+
+fn node_row(token: &DataPlaneToken, node: &DataPlaneNode, here: &Here, now: i64) -> Row {
+    let seen = parse(&node.last_seen_at);
+    let quiet = seen.is_none_or(|ms| now - ms > QUIET_AFTER_MS);
+    let (tone, text) = match (seen, quiet) {
+        (Some(ms), true) => (Tone::Warn, ago(ms, now)),
+        (Some(_), false) => (Tone::Good, "now".to_owned()),
+        (None, _) => (Tone::Plain, node.last_seen_at.clone()),
+    };
+    let role = if node.role == "limits" {
+        "Limit service"
+    } else {
+        "Filter"
+    };
+    let refused = html! {
+        if node.rejection_count == 0 {
+            { "Never" }
+        } else {
+            <div><Badge tone={Tone::Bad}>{ grouped(node.rejection_count) }</Badge>
+                if let Some(reason) = &node.rejection_reason { <div class="sub break">{ reason }</div> }</div>
+        }
+    };
+    Row {
+        key: format!("{} {} {}", token.id, node.node_id, node.role),
+        search: format!("{} {role} {} {}", node.node_id, token.name, node.software_version),
+        cells: vec![
+            (
+                html! { <div class="name break">{ &node.node_id }<div class="sub">{ format!("{role} · {}", token.name) }</div></div> },
+                SortKey::Text(node.node_id.clone()),
+            ),
+            (
+                html! { <span title={here.zone.show(&node.last_seen_at)}><Badge {tone} dot=true>{ text }</Badge></span> },
+                seen.map_or(SortKey::Missing, |ms| SortKey::Number(ms as f64)),
+            ),
+            (
+                html! { <code class="break">{ &node.version }</code> },
+                SortKey::Text(node.version.clone()),
+            ),
+            (
+                html! { &node.software_version },
+                SortKey::Text(node.software_version.clone()),
+            ),
+            (refused, SortKey::Number(node.rejection_count as f64)),
+        ],
+        acts: Html::default(),
     }
 }
 

@@ -15,6 +15,21 @@ use yew::prelude::*;
 
 #[component]
 pub fn Login() -> Html {
+    html! {
+        <Public>
+            <div class="sign">
+                <div class="card">
+                    <div><h1>{ "Sign in" }</h1><p class="soft">{ "Welcome back." }</p></div>
+                    <LoginForm />
+                    <p class="soft">{ "No account yet? " }<Go to={Route::Register}>{ "Create one" }</Go></p>
+                </div>
+            </div>
+        </Public>
+    }
+}
+
+#[component]
+pub fn LoginForm() -> Html {
     let form = use_reducer(|| Form::new([("email", ""), ("password", "")]));
     let busy = use_state_eq(|| false);
     let client = use_client();
@@ -47,20 +62,12 @@ pub fn Login() -> Html {
         })
     };
     html! {
-        <Public>
-            <div class="sign">
-                <div class="card">
-                    <div><h1>{ "Sign in" }</h1><p class="soft">{ "Welcome back." }</p></div>
                     <form class="stack" {onsubmit}>
                         <TextField form={form.clone()} name="email" label="E-mail" kind="email" autocomplete="username" focus=true />
                         <TextField form={form.clone()} name="password" label="Password" kind="password" autocomplete="current-password" />
                         if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }
                         <Button kind={Kind::Primary} submit=true wide=true busy={*busy}>{ "Sign in" }</Button>
                     </form>
-                    <p class="soft">{ "No account yet? " }<Go to={Route::Register}>{ "Create one" }</Go></p>
-                </div>
-            </div>
-        </Public>
     }
 }
 

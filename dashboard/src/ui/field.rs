@@ -308,6 +308,7 @@ pub fn CheckList(props: &CheckListProps) -> Html {
         <fieldset>
             <legend>{ &props.label }</legend>
             if let Some(hint) = &props.hint { <p class="hint">{ hint }</p> }
+            <div class="checks">
             { for props.options.iter().map(|(value, text)| {
                 let on = chosen.iter().any(|one| one == value.as_str());
                 let (set, value, chosen) = (setter(&props.form, &props.name), value.to_string(), chosen.clone());
@@ -320,6 +321,7 @@ pub fn CheckList(props: &CheckListProps) -> Html {
                 });
                 html! { <label class="check"><input type="checkbox" checked={on} {onchange} /><span>{ text }</span></label> }
             }) }
+            </div>
             if let Some(fault) = fault { <p class="fault" role="alert">{ fault.to_owned() }</p> }
         </fieldset>
     }
