@@ -4,6 +4,7 @@
 //! SQL is spelled in `db` only. Time, ids and randomness come from [`state::AppState`]. Handlers extract, make one
 //! call, and answer.
 
+pub mod analytics;
 pub mod assets;
 pub mod audit;
 pub mod auth;

@@ -1,5 +1,6 @@
 //! The subcommands: what each needs, and the listener's life.
 
+use crate::analytics::{self, Endpoint};
 use crate::auth::{reset, upkeep};
 use crate::clock::SystemClock;
 use crate::config::{Config, DatabaseConfig, DoctorConfig, Settings};
@@ -79,6 +80,7 @@ pub async fn execute(command: Command, settings: &Settings) -> anyhow::Result<Ex
         Command::Migrate => {
             let config = DatabaseConfig::from_env(&env)?;
             migrate(&connect(config.database_url.expose()).await?).await?;
+            migrate_clickhouse(config.clickhouse.as_ref()).await?;
         }
         Command::Seed(args) => {
             let config = Config::from_env(&env)?;
@@ -149,6 +151,15 @@ async fn connect(database_url: &str) -> anyhow::Result<PgPool> {
 async fn migrate(db: &PgPool) -> anyhow::Result<()> {
     MIGRATOR.run(db).await.context("cannot migrate the database")?;
     println!("the database is up to date");
+    Ok(())
+}
+
+async fn migrate_clickhouse(endpoint: Option<&Endpoint>) -> anyhow::Result<()> {
+    let Some(endpoint) = endpoint else { return Ok(()) };
+    let applied = analytics::migrate::run(endpoint)
+        .await
+        .context("cannot migrate the ClickHouse of CLICKHOUSE_URL")?;
+    println!("ClickHouse is up to date ({applied} applied)");
     Ok(())
 }
 

@@ -41,6 +41,11 @@ COMMENTS = r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*"
 IS_INSERT = re.compile(COMMENTS + r"INSERT\b", re.IGNORECASE | re.DOTALL)
 IS_SELECT = re.compile(COMMENTS + r"\(*\s*(?:SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
 INPUT_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+OUTPUT_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\s[^()]*)?;?\s*$", re.IGNORECASE)
+# Formats whose rows follow each other with nothing around them. Of the others the engine makes a whole per block, with
+# names or brackets each: they are answered at once, but for those whose names can be left out from the second block on.
+STREAMED = {"CSV", "JSONEachRow", "Native", "RowBinary", "TSV", "TabSeparated"}
+STREAMED_WITH_NAMES = {"RowBinaryWithNames": 1, "RowBinaryWithNamesAndTypes": 2}
 CODE = re.compile(r"Code: (\d+)\. DB::")
 
 # As ClickHouse's exceptionCodeToHTTPStatus; what is not named is 500.
@@ -171,18 +176,25 @@ class Handler(BaseHTTPRequestHandler):
                 insert(connection, statement, body)
                 return self.answer(200, b"")
             text = f"{statement}\n{body.decode()}" if statement else body.decode()
-            if IS_SELECT.match(text):
-                self.stream(connection, text, output, parameters)
+            named = OUTPUT_FORMAT.search(text)
+            kind = named.group(1) if named else output
+            if IS_SELECT.match(text) and (kind in STREAMED or kind in STREAMED_WITH_NAMES):
+                self.stream(connection, text, output, parameters, STREAMED_WITH_NAMES.get(kind, 0))
             else:
                 self.answer(200, connection.query(text, output, params=parameters).bytes() or b"")
 
-    def stream(self, connection, text, output, parameters):
+    def stream(self, connection, text, output, parameters, name_lists):
         """Holds back the beginning of a result; what is larger goes out in chunks."""
-        held, tag = bytearray(), None
+        held, tag, names = bytearray(), None, None
         with connection.send_query(text, output, params=parameters) as result:
             try:
                 for part in result:
-                    held += part.bytes()
+                    block = part.bytes()
+                    if names is None:
+                        names = binary_names(block, name_lists)
+                    elif block.startswith(names):
+                        block = block[len(names) :]
+                    held += block
                     if len(held) >= HELD_BYTES:
                         tag = tag or self.begin_chunks()
                         self.chunk(held)
@@ -199,7 +211,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return self.chunk(b"")
         if tag is None:
-            return self.answer(200, bytes(held))
+            # A stream without rows has nothing in it, not even what a format puts before its rows.
+            whole = bytes(held) or connection.query(text, output, params=parameters).bytes() or b""
+            return self.answer(200, whole)
         if held:
             self.chunk(held)
         self.chunk(b"")
@@ -263,6 +277,27 @@ def insert(connection, statement, rows):
     with connection.send_insert(target, named.group(1) if named else "Values") as inserter:
         inserter.append(rows)
         inserter.finish()
+
+
+def binary_names(block, name_lists):
+    """What RowBinaryWithNames[AndTypes] puts before its rows: a count, and so many strings once or twice."""
+
+    def variable_length(position):
+        value, shift = 0, 0
+        while True:
+            byte = block[position]
+            value |= (byte & 0x7F) << shift
+            position, shift = position + 1, shift + 7
+            if byte < 0x80:
+                return value, position
+
+    if name_lists == 0:
+        return b""
+    count, position = variable_length(0)
+    for _ in range(count * name_lists):
+        length, position = variable_length(position)
+        position += length
+    return block[:position]
 
 
 def multipart(body, boundary):

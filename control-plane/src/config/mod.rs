@@ -10,6 +10,7 @@ mod reader;
 mod secret;
 mod settings;
 
+use crate::analytics::Endpoint;
 use crate::ssrf;
 use crate::xds::cluster::Settings as Upstream;
 use reader::Reader;
@@ -74,6 +75,8 @@ pub struct Config {
     /// `ENCRYPTION_KEY`, `ENCRYPTION_KEY_PREVIOUS`: losing them loses every stored credential.
     pub encryption_keys: EncryptionKeys,
     pub limits: Limits,
+    /// `CLICKHOUSE_URL`, `CLICKHOUSE_CLUSTER`: where events are kept. Without it there are no analytics.
+    pub clickhouse: Option<Endpoint>,
     /// `GATEWAY_PUBLIC_URL`: what applications put in front of `/proxy/…`. Default http://127.0.0.1:3001.
     pub gateway_public_url: String,
     /// `UPSTREAM_CONNECT_TIMEOUT_MS`, `UPSTREAM_CONNECTIONS_MAX`, `UPSTREAM_PENDING_MAX`, `UPSTREAM_REQUESTS_MAX`.
@@ -123,6 +126,7 @@ impl Config {
             jwt_secret_previous: reader.jwt_secret_previous(environment),
             encryption_keys: reader.encryption_keys(environment),
             limits: reader.limits(environment),
+            clickhouse: reader.clickhouse(),
             gateway_public_url: reader.http_url("GATEWAY_PUBLIC_URL", "http://127.0.0.1:3001"),
             upstream: reader.upstream(),
             upstream_allow: reader.upstream_allow(),
@@ -160,6 +164,7 @@ impl Config {
                 url: None,
                 token: None,
             },
+            clickhouse: None,
             gateway_public_url: "http://127.0.0.1:3001".to_owned(),
             upstream: Upstream::default(),
             upstream_allow: ssrf::Policy::default(),
@@ -177,6 +182,8 @@ impl Config {
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     pub database_url: Secret,
+    /// As in [`Config`].
+    pub clickhouse: Option<Endpoint>,
     /// `CONSOLE_PUBLIC_URL`.
     pub console_public_url: String,
     pub log_format: LogFormat,
@@ -187,6 +194,7 @@ impl DatabaseConfig {
         let mut reader = Reader::new(env);
         let config = Self {
             database_url: reader.database_url(),
+            clickhouse: reader.clickhouse(),
             console_public_url: reader.http_url("CONSOLE_PUBLIC_URL", "http://127.0.0.1:3000"),
             log_format: reader.log_format(),
         };

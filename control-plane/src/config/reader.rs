@@ -1,6 +1,7 @@
 //! Reads typed values and collects everything that is wrong with them.
 
 use super::{ConfigError, Environment, Limits, LogFormat, Lookup, Problem, Secret, Upstream};
+use crate::analytics::{Endpoint, EndpointError};
 use crate::ssrf;
 use std::net::SocketAddr;
 
@@ -169,6 +170,22 @@ impl<'a> Reader<'a> {
             self.problem(variable, format!("`{text}` is not a number from {min} to {max}"));
             default
         })
+    }
+
+    pub(super) fn clickhouse(&mut self) -> Option<Endpoint> {
+        let url = self.get("CLICKHOUSE_URL")?;
+        let cluster = self.get("CLICKHOUSE_CLUSTER");
+        match Endpoint::parse(&url, cluster.as_deref()) {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                let variable = match error {
+                    EndpointError::Cluster => "CLICKHOUSE_CLUSTER",
+                    EndpointError::Form | EndpointError::Database => "CLICKHOUSE_URL",
+                };
+                self.problem(variable, error.to_string());
+                None
+            }
+        }
     }
 
     pub(super) fn upstream_allow(&mut self) -> ssrf::Policy {

@@ -38,7 +38,11 @@ pub(super) async fn clickhouse(client: &reqwest::Client, url: Option<&str>) -> V
         return vec![Check::skipped(STORE, "CLICKHOUSE_URL")];
     };
     let fix = "start ClickHouse, or correct CLICKHOUSE_URL (its HTTP address, e.g. http://127.0.0.1:8123)";
-    vec![match client.get(format!("{url}/ping")).send().await {
+    // The path is the database's name, which /ping does not take.
+    let ping = url::Url::parse(url)
+        .and_then(|url| url.join("/ping"))
+        .map_or_else(|_| format!("{url}/ping"), String::from);
+    vec![match client.get(ping).send().await {
         Ok(answer) if answer.status().is_success() => Check::ok(STORE, "answers"),
         Ok(answer) => Check::failed(STORE, format!("answered {}", answer.status()), fix),
         Err(error) => Check::failed(STORE, whole(&error.without_url()), fix),

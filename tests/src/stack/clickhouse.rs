@@ -162,5 +162,9 @@ mod tests {
             &text[text.len() - 400..]
         );
         assert_eq!(run(port, &[], "SELECT 1").await, (200, "1\n".into()));
+        let whole = "SELECT number FROM numbers(100000) SETTINGS max_block_size = 1000 FORMAT JSONCompact";
+        let (_, text) = run(port, &[], whole).await;
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["data"].as_array().unwrap().len(), 100_000);
     }
 }

@@ -1,0 +1,11 @@
+//! Analytics on ClickHouse: what is stored of every request, and how its tables come to be.
+//!
+//! SQL on ClickHouse is spelled here and in `migrations/clickhouse` only. Whoever reads rows of a workspace names it in
+//! the WHERE.
+
+pub mod endpoint;
+pub mod migrate;
+pub mod row;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use row::{ApiEvent, Receipt, TABLE};
