@@ -1,10 +1,10 @@
 //! Costs and budgets: what is spent, what is held, what is left, where it leads.
 
+use super::budgets::{Budgets, is_monthly};
 use super::head::PageHead;
 use crate::api::{Call, Loaded, use_load, use_poll, use_send};
 use crate::app::Here;
 use crate::show::money::{cents_of_dollars, dollars, dollars_for_field, exact_dollars};
-use crate::show::time::parse;
 use crate::state::form::{Edit, Form};
 use crate::state::permission::Need;
 use crate::state::toast::Say;
@@ -13,7 +13,7 @@ use crate::ui::{
     Badge, Button, Card, Dialog, Empty, Failed, Icon, Kind, Meter, Notice, Skeletons, Stat, SwitchField,
     TextField, Tone, use_say,
 };
-use rateguard_api::budget::{BudgetStatus, Costs as Body, MonthlyBudget};
+use rateguard_api::budget::{Costs as Body, MonthlyBudget};
 use rateguard_api::decimal::{Centi, Cents};
 use serde_json::json;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ pub fn money(amount: Cents) -> Html {
 }
 
 /// A share of a budget, for drawing.
-fn share(part: Cents, whole: Cents) -> f64 {
+pub fn share(part: Cents, whole: Cents) -> f64 {
     if whole.0.0 <= 0 {
         0.0
     } else {
@@ -66,13 +66,14 @@ pub fn Costs(props: &Props) -> Html {
         Loaded::Ready(costs) => html! {
             <>
                 { monthly(costs, administers, &edit) }
-                { others(costs, here) }
-                if costs.budget_cents.is_none() {
+                                if costs.budget_cents.is_none() {
                     <Empty icon={Icon::Money} title="No monthly budget"
                         text="With one you see what is spent of it and where the month will end; and calls can be stopped before it is exceeded.">
                         if administers { { set } }
                     </Empty>
                 }
+                <Budgets here={here.clone()} reload={load.reload.clone()}
+                    budgets={costs.budgets.iter().filter(|budget| !is_monthly(budget)).cloned().collect::<Vec<_>>()} />
             </>
         },
     };
@@ -146,47 +147,6 @@ fn figure(label: &'static str, amount: Option<Cents>, note: Html) -> Html {
     let value = amount.map_or_else(|| "–".to_owned(), dollars);
     let exact = amount.map(|amount| AttrValue::from(exact_dollars(amount)));
     html! { <Stat {label} {value} {exact} {note} /> }
-}
-
-/// Budgets besides the monthly one of the workspace.
-fn others(costs: &Body, here: &Here) -> Html {
-    let only_monthly = costs.budgets.len() <= 1 && costs.budget_cents.is_some();
-    if costs.budgets.is_empty() || only_monthly {
-        return html! {};
-    }
-    html! {
-        <section class="stack" aria-label="Budgets">
-            <h2>{ "All budgets" }</h2>
-            <div class="grid-cards">{ for costs.budgets.iter().map(|budget| one(budget, here)) }</div>
-        </section>
-    }
-}
-
-fn one(budget: &BudgetStatus, here: &Here) -> Html {
-    let used = percent(budget.percent_used);
-    let ends = budget
-        .window_end
-        .as_deref()
-        .and_then(parse)
-        .map(|ms| here.zone.civil(ms).date_clock());
-    let note = format!(
-        "{}{}",
-        if budget.auto_shutoff {
-            "Refuses calls over it"
-        } else {
-            "Warns only"
-        },
-        ends.map(|ends| format!(" · until {ends}")).unwrap_or_default()
-    );
-    html! {
-        <Card title={budget.name.clone()} {note}>
-            <div class="stack tight">
-                <p>{ money(budget.current_spend_cents) }<span class="soft">{ format!(" of {}", dollars(budget.budget_cents)) }</span></p>
-                <Meter label={format!("Spent of {}", budget.name)} spent={used} held={share(budget.reserved_cents, budget.budget_cents)} ticks={MARKS.to_vec()} />
-                <p class="soft small">{ format!("{used:.1} % · left {}", dollars(budget.remaining_cents)) }</p>
-            </div>
-        </Card>
-    }
 }
 
 #[derive(Properties, PartialEq)]

@@ -1,6 +1,7 @@
 //! The list of rate limits.
 
 use super::head::PageHead;
+use super::rule_tester::RuleTester;
 use super::rule_words::{algorithm_name, limit_words, scope_words};
 use crate::api::{Call, Ignored, Loaded, use_load, use_pages, use_send};
 use crate::app::Here;
@@ -10,8 +11,8 @@ use crate::state::permission::Need;
 use crate::state::table::SortKey;
 use crate::state::toast::Say;
 use crate::ui::{
-    Badge, Column, Confirm, Empty, Failed, Glyph, Go, Icon, Menu, Pager, Row, Skeletons, Table, Tone, use_go,
-    use_say,
+    Badge, Button, Column, Confirm, Empty, Failed, Glyph, Go, Icon, Menu, Pager, Row, Skeletons, Table, Tone,
+    use_go, use_say,
 };
 use rateguard_api::api::Api;
 use rateguard_api::list::List;
@@ -32,6 +33,7 @@ pub fn Rules(props: &Props) -> Html {
     let pages = use_pages::<Rule>(Some(Call::get(here.path("/rules"))));
     let apis = use_load::<List<Api>>(Some(Call::get(here.path("/apis")).with("limit", "200")));
     let deleting = use_state_eq(|| None::<Rule>);
+    let testing = use_state_eq(|| false);
     let (send, say, go) = (use_send(), use_say(), use_go());
     let reload = pages.load.reload.clone();
     let writes = here.can(Need::Write);
@@ -112,9 +114,13 @@ pub fn Rules(props: &Props) -> Html {
     html! {
         <div class="page">
             <PageHead title="Rate limits" text={html! { "A call must be admitted by every limit that matches it; nothing is counted unless all do." }}>
+                <Button icon={Icon::Search} onclick={let testing = testing.clone(); move |_| testing.set(true)}>{ "Test a request" }</Button>
                 if writes { { new } }
             </PageHead>
             { body }
+            if *testing {
+                <RuleTester here={here.clone()} onclose={let testing = testing.clone(); move |()| testing.set(false)} />
+            }
             if let Some(rule) = (*deleting).clone() {
                 <DeleteRule here={here.clone()} {rule} onclose={let deleting = deleting.clone(); move |()| deleting.set(None)} ondone={reload} />
             }

@@ -122,7 +122,7 @@ mod tests {
         ] {
             assert_eq!(cents_of_dollars(text).as_deref(), cents, "{text}");
         }
-        assert_eq!(dollars_for_field(nanos(125_050_000_000_0)), "1250.5");
+        assert_eq!(dollars_for_field(nanos(1_250_500_000_000)), "1250.5");
     }
 
     #[test]
