@@ -1,14 +1,15 @@
-//! CPU of everything (Envoy, limit service, Redis) per governed request over bare Envoy, in one run.
+//! CPU of everything (Envoy, limit service, Redis) per governed request over bare Envoy, in one run and in both forms:
+//! with a call for each request, and with leases, where the hot key's worker reserves blocks ahead.
 //!
 //! One worker; key, four rules, a budget, JSON usage, headers, settlement and event in force. The rounds alternate, so
-//! that what else the machine does falls on both sides. CPU time is the servers' own, from the kernel; the load
+//! that what else the machine does falls on all sides. CPU time is the servers' own, from the kernel; the load
 //! generator and the stub upstream do not count.
 
 use anyhow::{Context as _, Result, ensure};
 use rateguard_tests::cpu;
 use rateguard_tests::load::{Outcome, Shot};
 use rateguard_tests::scene::{Scene, chat_body};
-use rateguard_tests::stack::{Part, Stack, envoy, ports};
+use rateguard_tests::stack::{Part, Stack, artifacts, envoy, ports};
 use rateguard_tests::stub::Stub;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -22,14 +23,107 @@ const CONNECTIONS: usize = 16;
 #[tokio::main]
 async fn main() -> Result<()> {
     let stub = Stub::start_without_log(ports::loopback(0)).await?;
-    let stack = Stack::builder()
-        .workers(1)
-        .reserve_timeout_ms(150)
-        .upstream(stub.addr())
-        .start()
-        .await?;
-    let scene = Scene::new(&stack).await?;
-    scene.openai(stub.addr()).await?;
+    let mut forms = Vec::new();
+    for (name, leases) in [("a call each", false), ("leases", true)] {
+        forms.push(Form::start(name, leases, stub.addr()).await?);
+    }
+    let Some(first) = forms.first() else { return Ok(()) };
+    let bare = Bare::start(&first.stack, stub.addr()).await?;
+    let body = chat_body(false).to_string();
+    // The key stays away from the upstream: the stub refuses ours.
+    let direct = Shot::post(
+        "/v1/chat/completions",
+        &[("content-type", "application/json")],
+        &body,
+    );
+
+    // Warm-up: connections, Redis scripts, V8's tiers.
+    all_ok(&direct.fire(bare.gateway, CONNECTIONS, REQUESTS / 2).await?)?;
+    for form in &mut forms {
+        all_ok(&form.fire(REQUESTS / 2).await?)?;
+        form.commands = redis_commands(&form.stack).await?;
+        form.drawn = form.draws().await?;
+    }
+    for _ in 0..ROUNDS {
+        let before = bare.cpu()?;
+        let plain = direct.fire(bare.gateway, CONNECTIONS, REQUESTS).await?;
+        let baseline = bare.cpu()?.saturating_sub(before);
+        all_ok(&plain)?;
+        for form in &mut forms {
+            let before = Cpu::of(&form.stack)?;
+            let outcome = form.fire(REQUESTS).await?;
+            let cost = Cpu::of(&form.stack)?.since(&before);
+            all_ok(&outcome)?;
+            form.rounds.push(Round {
+                baseline,
+                cost,
+                plain: plain.percentile(0.5),
+                governed: outcome.percentile(0.5),
+            });
+        }
+    }
+    for form in &mut forms {
+        let count = ROUNDS as f64 * REQUESTS as f64;
+        let commands = redis_commands(&form.stack).await? - form.commands;
+        let drawn = form.draws().await? - form.drawn;
+        report(form, commands as f64 / count, drawn as f64 / count);
+    }
+    Ok(())
+}
+
+/// A stack in which each request asks, or in which hot keys lease.
+struct Form {
+    name: &'static str,
+    stack: Stack,
+    shot: Shot,
+    rounds: Vec<Round>,
+    /// Redis commands and draws before the first round.
+    commands: u64,
+    drawn: u64,
+}
+
+impl Form {
+    async fn start(name: &'static str, leases: bool, upstream: SocketAddr) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("gateway.yaml");
+        let template = std::fs::read_to_string(artifacts::repository().join("envoy/gateway.yaml"))?;
+        let line = r#""mode": "gateway","#;
+        ensure!(template.contains(line), "the gateway's configuration has no mode");
+        let changed = template.replace(line, &format!(r#"{line} "leases": {leases},"#));
+        std::fs::write(&config, changed)?;
+        let stack = Stack::builder()
+            .workers(1)
+            .reserve_timeout_ms(150)
+            .upstream(upstream)
+            .envoy_config(&config)
+            .start()
+            .await?;
+        let shot = set_up(&stack, upstream).await?;
+        Ok(Self {
+            name,
+            stack,
+            shot,
+            rounds: Vec::new(),
+            commands: 0,
+            drawn: 0,
+        })
+    }
+
+    async fn fire(&self, requests: u64) -> Result<Outcome> {
+        let gateway = self.stack.addresses().gateway;
+        self.shot.fire(gateway, CONNECTIONS, requests).await
+    }
+
+    async fn draws(&self) -> Result<u64> {
+        let stats = self.stack.envoy_stats("rateguard_lease_draws_total").await?;
+        Ok(stats.values().sum())
+    }
+}
+
+/// Four rules, a budget and a key; answers a governed request.
+async fn set_up(stack: &Stack, upstream: SocketAddr) -> Result<Shot> {
+    let scene = Scene::new(stack).await?;
+    scene.openai(upstream).await?;
     for scope in ["PER_KEY", "PER_WORKSPACE", "GLOBAL", "PER_IP"] {
         let rule = json!({
             "name": scope, "algorithm": "TOKEN_BUCKET", "bucketSize": 1_000_000, "refillRate": 100_000, "scopes": [{"type": scope}],
@@ -39,48 +133,13 @@ async fn main() -> Result<()> {
     scene.hard_budget(json!(100_000_000)).await?;
     let key = scene.key(json!({})).await?;
     scene.in_force().await?;
-
-    let bare = Bare::start(&stack, stub.addr()).await?;
     let authorization = format!("Bearer {}", key.secret);
     let headers = [
         ("authorization", authorization.as_str()),
         ("content-type", "application/json"),
     ];
     let body = chat_body(false).to_string();
-    let governed = Shot::post("/proxy/openai/v1/chat/completions", &headers, &body);
-    // The key stays away from the upstream: the stub refuses ours.
-    let direct = Shot::post("/v1/chat/completions", &headers[1..], &body);
-
-    // Warm-up: connections, Redis scripts, V8's tiers.
-    all_ok(
-        &governed
-            .fire(stack.addresses().gateway, CONNECTIONS, REQUESTS / 2)
-            .await?,
-    )?;
-    all_ok(&direct.fire(bare.gateway, CONNECTIONS, REQUESTS / 2).await?)?;
-    let commands = redis_commands(&stack).await?;
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        let before = bare.cpu()?;
-        let plain = direct.fire(bare.gateway, CONNECTIONS, REQUESTS).await?;
-        let baseline = bare.cpu()?.saturating_sub(before);
-        let before = Cpu::of(&stack)?;
-        let outcome = governed
-            .fire(stack.addresses().gateway, CONNECTIONS, REQUESTS)
-            .await?;
-        let cost = Cpu::of(&stack)?.since(&before);
-        all_ok(&plain)?;
-        all_ok(&outcome)?;
-        rounds.push(Round {
-            baseline,
-            cost,
-            plain: plain.percentile(0.5),
-            governed: outcome.percentile(0.5),
-        });
-    }
-    let commands = redis_commands(&stack).await? - commands;
-    report(&mut rounds, commands as f64 / (ROUNDS as f64 * REQUESTS as f64));
-    Ok(())
+    Ok(Shot::post("/proxy/openai/v1/chat/completions", &headers, &body))
 }
 
 struct Round {
@@ -181,11 +240,13 @@ async fn redis_commands(stack: &Stack) -> Result<u64> {
     Ok(calls("evalsha") + calls("eval"))
 }
 
-fn report(rounds: &mut [Round], commands: f64) {
+fn report(form: &mut Form, commands: f64, drawn: f64) {
+    let rounds = &mut form.rounds;
     rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
     let per_request = |time: Duration| time.as_secs_f64() * 1e6 / REQUESTS as f64;
     println!(
-        "\ngoverned request, CPU per request ({ROUNDS} rounds of {REQUESTS}, {CONNECTIONS} connections, sorted by ratio)"
+        "\ngoverned request, {}: CPU per request ({ROUNDS} rounds of {REQUESTS}, {CONNECTIONS} connections, sorted by ratio)",
+        form.name
     );
     println!(
         "{:>10} {:>10} {:>10} {:>10} {:>10} {:>7} {:>12} {:>12}",
@@ -206,6 +267,8 @@ fn report(rounds: &mut [Round], commands: f64) {
     }
     let median = rounds.get(rounds.len() / 2).map(Round::ratio).unwrap_or_default();
     println!(
-        "median ratio over bare Envoy: {median:.2} (goal ≤ 3.2); Redis commands per request, settlement included: {commands:.2}"
+        "{}: median ratio over bare Envoy {median:.2} (goal ≤ 3.2); Redis commands per request, settlement included: {commands:.3}; admitted from leases: {:.1} %",
+        form.name,
+        drawn * 100.0
     );
 }

@@ -25,7 +25,11 @@ use tokio::sync::OnceCell;
 async fn stack() -> &'static Stack {
     static STACK: OnceCell<&'static Stack> = OnceCell::const_new();
     STACK
-        .get_or_init(async || Stack::start().await.expect("the Stack starts").share())
+        .get_or_init(async || {
+            // As with the filter's own patience: a loaded machine must not make Redis look away.
+            let builder = Stack::builder().limits_env("REDIS_TIMEOUT_MS", "5000");
+            builder.start().await.expect("the Stack starts").share()
+        })
         .await
 }
 
