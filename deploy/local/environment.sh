@@ -4,6 +4,7 @@
 readonly ENVOY_VERSION=1.40.0
 readonly OPENAI_SDK_VERSION=3.54.0
 readonly ANTHROPIC_SDK_VERSION=2.12.0
+readonly SCHEMATHESIS_VERSION=4.32.5
 readonly CHDB_VERSION=26.9.0
 readonly KAFKA_VERSION=4.1.0
 
@@ -29,6 +30,9 @@ readonly ENVOY_HOME=$CACHE/envoy-$ENVOY_VERSION
 readonly SDK_HOME=$CACHE/sdk-openai-$OPENAI_SDK_VERSION-anthropic-$ANTHROPIC_SDK_VERSION
 export ENVOY_BIN=${ENVOY_BIN:-$ENVOY_HOME/bin/envoy}
 export RATEGUARD_SDK_PYTHON=${RATEGUARD_SDK_PYTHON:-$SDK_HOME/bin/python}
+# Drives every operation of the REST API's document.
+readonly SCHEMATHESIS_HOME=$CACHE/schemathesis-$SCHEMATHESIS_VERSION
+export RATEGUARD_SCHEMATHESIS=${RATEGUARD_SCHEMATHESIS:-$SCHEMATHESIS_HOME/bin/schemathesis}
 
 # ClickHouse's engine and Apache Kafka, by version (deploy/local/engines.sh).
 readonly CHDB_HOME=$CACHE/chdb-$CHDB_VERSION

@@ -1,7 +1,7 @@
 # Sourced by ./dev: the suites of `./dev test`, timed, and a summary that hides nothing.
 # shellcheck shell=bash
 
-readonly SUITES=(fmt sqlx clippy wasm build test deny)
+readonly SUITES=(fmt sqlx clippy wasm build test schemathesis deny)
 
 declare -a TIMES=() DETAILS=() FAILED=() NOT_RUN=() ADVISORY=()
 
@@ -22,6 +22,7 @@ run_suites() {
         ;;
       build) timed build build_all ;;
       test) timed test cargo_tests ;;
+      schemathesis) timed schemathesis cargo test --package rateguard-control-plane --locked --quiet --test rest -- --ignored schemathesis ;;
       deny) deny ;;
       *)
         has_test_file "$suite" || die "no suite or test file $suite (suites: ${SUITES[*]})"
@@ -37,6 +38,7 @@ has_test_file() { [[ -n $(find . -path './*/tests/*' \( -name "$1.rs" -o -path "
 prepare() {
   ensure_tools
   ensure_sdks
+  ensure_schemathesis
   ensure_clickhouse
   ensure_kafka
   trim_target_folder

@@ -138,3 +138,8 @@ ensure_sdks() {
   [[ $RATEGUARD_SDK_PYTHON == "$SDK_HOME/bin/python" ]] || return 0
   python_home "$SDK_HOME" "openai==$OPENAI_SDK_VERSION" "anthropic==$ANTHROPIC_SDK_VERSION"
 }
+
+ensure_schemathesis() {
+  [[ $RATEGUARD_SCHEMATHESIS == "$SCHEMATHESIS_HOME/bin/schemathesis" ]] || return 0
+  python_home "$SCHEMATHESIS_HOME" "schemathesis==$SCHEMATHESIS_VERSION"
+}

@@ -18,5 +18,6 @@ mod people;
 mod prices;
 mod program;
 mod rules;
+mod schemathesis;
 mod sql;
 mod tenancy;
