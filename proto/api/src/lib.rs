@@ -4,6 +4,7 @@
 //! way. Whether a value makes sense is the control plane's business: these types only carry it.
 
 pub mod access_token;
+pub mod analytics;
 pub mod api;
 pub mod audit;
 pub mod auth;

@@ -190,6 +190,40 @@ names! {
         /// Never ends.
         Total = "TOTAL",
     }
+    /// How long a bucket of a chart is.
+    Granularity {
+        Minute = "minute",
+        Hour = "hour",
+        Day = "day",
+    }
+    /// What costs are broken down by.
+    CostGrouping {
+        Api = "api",
+        Key = "key",
+        Model = "model",
+        Tag = "tag",
+        Member = "member",
+        Endpoint = "endpoint",
+    }
+    /// What a range is compared with.
+    Comparison {
+        Previous = "previous",
+    }
+    /// The first digit of an answer's status.
+    StatusClass {
+        Informational = "1xx",
+        Success = "2xx",
+        Redirect = "3xx",
+        ClientError = "4xx",
+        ServerError = "5xx",
+        /// No answer was given.
+        None = "none",
+    }
+    ExportFormat {
+        Csv = "csv",
+        /// The FinOps Open Cost and Usage Specification.
+        Focus = "focus",
+    }
 }
 
 names! {
