@@ -242,9 +242,10 @@ fn body(form: &Form, stored: Option<&Api>) -> Result<Value, Vec<(String, String)
     } else {
         put("authHeaderName", json!(header));
     }
-    if !form.get("credential").is_empty() {
+    let has_credential = form.get("authType") != AuthType::None.as_str();
+    if has_credential && !form.get("credential").is_empty() {
         body.insert("credential".to_owned(), json!(form.text("credential")));
-    } else if edit && form.changed("authType") && form.get("authType") == "NONE" {
+    } else if edit && form.changed("authType") && !has_credential {
         body.insert("credential".to_owned(), Value::Null);
     }
     let mut put = |name: &str, value: Value| {
@@ -311,11 +312,14 @@ fn cost_changed(form: &Form) -> bool {
 
 fn known(form: &Form) -> Vec<String> {
     let rows = (0..rows(form)).map(|at| format!("models[{at}]"));
-    FIELDS
-        .iter()
-        .map(|field| (*field).to_owned())
-        .chain(rows)
-        .collect()
+    let auth = form.get("authType");
+    let shown = |field: &&&str| match **field {
+        "authHeaderName" => auth == AuthType::ApiKeyHeader.as_str(),
+        "credential" => auth != AuthType::None.as_str(),
+        _ => true,
+    };
+    let fields = FIELDS.iter().filter(shown).map(|field| (*field).to_owned());
+    fields.chain(rows).collect()
 }
 
 #[derive(Properties, PartialEq)]

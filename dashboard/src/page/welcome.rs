@@ -184,7 +184,12 @@ fn FirstApi(props: &FirstProps<()>) -> Html {
             send.run::<Api>(Call::post(path.clone(), body), move |answer| match answer {
                 Ok(_) => ondone.emit(()),
                 Err(failure) => {
-                    let shown = ["name", "baseUrl", "credential"].map(str::to_owned).to_vec();
+                    let shown: &[&str] = if form.get("preset") == "custom" {
+                        &["name", "baseUrl"]
+                    } else {
+                        &["credential"]
+                    };
+                    let shown = shown.iter().map(|name| (*name).to_owned()).collect();
                     form.dispatch(Edit::Refused(failure, shown));
                 }
             });
@@ -223,7 +228,8 @@ fn first_api(form: &Form) -> serde_json::Value {
         .filter(|host| !host.is_empty())
         .into_iter()
         .collect();
-    let credential = Some(form.text("credential")).filter(|text| !text.is_empty());
+    let has_credential = chosen.auth_type != AuthType::None;
+    let credential = Some(form.text("credential")).filter(|text| has_credential && !text.is_empty());
     json!({
         "name": if custom { form.text("name") } else { chosen.name },
         "baseUrl": if custom { form.text("baseUrl") } else { chosen.base_url },
