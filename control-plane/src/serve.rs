@@ -2,8 +2,9 @@
 
 use crate::analytics::{self, Endpoint};
 use crate::auth::{reset, upkeep};
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, DatabaseConfig, DoctorConfig, Settings};
+use crate::db::feed as feed_rows;
 use crate::doctor::{self, DoctorArgs};
 use crate::entropy::SystemEntropy;
 use crate::secrets::{Keyring, rotation};
@@ -52,10 +53,25 @@ pub enum Command {
     },
     /// Encrypt every stored credential anew with ENCRYPTION_KEY, while the program serves
     RotateMasterKey,
+    /// Help the configuration feed where it hesitates
+    Feed {
+        #[command(subcommand)]
+        command: FeedCommand,
+    },
     /// Manage tokens of data planes
     DataPlaneToken {
         #[command(subcommand)]
         command: TokenCommand,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum FeedCommand {
+    /// Let data planes take a configuration that leaves out more than half of what they run. They refuse it otherwise
+    ForceShrink {
+        /// For how long
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i64).range(1..=1440))]
+        minutes: i64,
     },
 }
 
@@ -113,6 +129,17 @@ pub async fn execute(command: Command, settings: &Settings) -> anyhow::Result<Ex
             let outcome = rotation::rotate(&db, &keyring, &SystemEntropy).await?;
             println!("{outcome}");
             outcome.into_result()?;
+        }
+        Command::Feed {
+            command: FeedCommand::ForceShrink { minutes },
+        } => {
+            let config = DatabaseConfig::from_env(&env)?;
+            let db = connect(config.database_url.expose()).await?;
+            let until_ms = SystemClock
+                .now_ms()
+                .saturating_add(minutes.saturating_mul(60_000));
+            feed_rows::let_shrink_until(&db, until_ms).await?;
+            println!("data planes may drop what the feed leaves out, for {minutes} min");
         }
         Command::DataPlaneToken {
             command:

@@ -11,6 +11,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
+const REVOCATIONS: usize = 200;
 const CHANGES: usize = 100;
 const CONNECTIONS: usize = 8;
 
@@ -26,9 +27,11 @@ async fn main() -> Result<()> {
         .map(|_| Client::builder().pool_max_idle_per_host(1).no_proxy().build())
         .collect::<Result<_, _>>()?;
 
-    println!("\nfrom REST call to enforcement at every worker ({CHANGES} changes each, 2 workers)");
+    println!(
+        "\nfrom REST call to enforcement at every worker ({REVOCATIONS} revocations, {CHANGES} other changes each, 2 workers)"
+    );
     let mut revoked = Vec::new();
-    for _ in 0..CHANGES {
+    for _ in 0..REVOCATIONS {
         let victim = scene.key(json!({})).await?;
         let url = format!("{}/proxy/flat/x", stack.gateway_url());
         until_all(&clients, &url, &victim, |a| a.status == 200).await?;
@@ -47,7 +50,7 @@ async fn main() -> Result<()> {
             .await?,
         );
     }
-    show("key revoked", revoked);
+    show("key revoked", 50, revoked);
 
     let mut edited = Vec::new();
     for n in 0..CHANGES {
@@ -63,7 +66,7 @@ async fn main() -> Result<()> {
             .await?,
         );
     }
-    show("rule edited", edited);
+    show("rule edited", 250, edited);
 
     let mut added = Vec::new();
     for n in 0..CHANGES {
@@ -79,7 +82,7 @@ async fn main() -> Result<()> {
             .await?,
         );
     }
-    show("API added (cluster included)", added);
+    show("API added (cluster included)", 250, added);
     Ok(())
 }
 
@@ -149,10 +152,10 @@ async fn until(client: &Client, url: &str, key: &Key, seen: &impl Fn(&Probe) -> 
     }
 }
 
-fn show(name: &str, mut times: Vec<Duration>) {
+fn show(name: &str, goal_ms: u32, mut times: Vec<Duration>) {
     times.sort_unstable();
     println!(
-        "{name:>30}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, max {:.1?} (goal p99 ≤ 250 ms)",
+        "{name:>30}: p50 {:.1?}, p90 {:.1?}, p99 {:.1?}, max {:.1?} (goal p99 ≤ {goal_ms} ms)",
         percentile(&times, 0.5),
         percentile(&times, 0.9),
         percentile(&times, 0.99),

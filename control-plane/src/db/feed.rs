@@ -87,3 +87,22 @@ pub async fn insert_removal(tx: &mut Transaction<'_, Postgres>, removal: Removal
     .await?;
     Ok(())
 }
+
+/// Until when full answers may leave out most of what clients run, in Unix milliseconds.
+pub async fn may_shrink_until(db: &PgPool) -> Result<i64, DbError> {
+    Ok(
+        sqlx::query_scalar!("SELECT may_shrink_until_ms FROM feed_version")
+            .fetch_one(db)
+            .await?,
+    )
+}
+
+/// Says until when they may, and tells the pollers.
+pub async fn let_shrink_until(db: &PgPool, until_ms: i64) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    next_version(&mut tx).await?;
+    sqlx::query!("UPDATE feed_version SET may_shrink_until_ms = $1", until_ms)
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
+}

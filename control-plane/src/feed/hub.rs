@@ -14,6 +14,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use rateguard_model::digest::Digest;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
@@ -54,6 +55,8 @@ struct Inner {
     everything: Mutex<HashMap<Audience, (Position, Bytes)>>,
     inventory: Mutex<Inventory>,
     key_uses: Mutex<KeyUses>,
+    /// Until when a full answer may leave out most of what a client runs, in Unix milliseconds.
+    may_shrink_until_ms: AtomicI64,
 }
 
 impl Default for Hub {
@@ -64,6 +67,7 @@ impl Default for Hub {
             everything: Mutex::default(),
             inventory: Mutex::default(),
             key_uses: Mutex::default(),
+            may_shrink_until_ms: AtomicI64::new(0),
         }))
     }
 }
@@ -101,6 +105,15 @@ impl Hub {
         }
         self.0.position.send_replace(Some(position));
         compiled.problems
+    }
+
+    /// Whether the operator said so (`feed force-shrink`).
+    pub fn may_shrink(&self, now_ms: i64) -> bool {
+        now_ms < self.0.may_shrink_until_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn let_shrink_until(&self, until_ms: i64) {
+        self.0.may_shrink_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
     /// Checks `authorization: Bearer <data-plane token>`.

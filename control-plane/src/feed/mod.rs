@@ -6,6 +6,7 @@
 mod hub;
 pub mod inventory;
 pub mod key_uses;
+mod page;
 mod poll;
 pub mod sync;
 pub mod version;

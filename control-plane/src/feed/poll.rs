@@ -2,7 +2,7 @@
 
 use super::hub::{AuthError, Caller};
 use super::inventory::Seen;
-use super::version;
+use super::{page, version};
 use crate::entropy;
 use crate::snapshot::row::Position;
 use crate::snapshot::{Audience, Role};
@@ -29,6 +29,9 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 const NODE_ID_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 1_024;
 const KEY_USES_MAX: usize = 1_000;
+/// Changes that are more than this come as everything, in pages, where the client takes pages: they can be put in
+/// force one after the other only together.
+const DELTA_BYTES_MAX: usize = 256 * 1024;
 const ONE_PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a poll is not answered.
@@ -75,6 +78,10 @@ struct Poll {
     /// What the client runs; empty before its first answer.
     version: String,
     deadline: Instant,
+    /// How long the pages of a full answer may be; 0: it comes whole.
+    page_bytes: u32,
+    /// The page that is asked for; empty: none.
+    page: String,
     /// The version of an answer that the client refused: only a later one is worth sending before the deadline.
     refused: Option<i64>,
 }
@@ -121,6 +128,8 @@ fn accept(state: &AppState, caller: Caller, request: PollRequest) -> Result<Poll
         wait_ms,
         key_uses,
         software_version,
+        page_bytes,
+        page,
     } = request;
     if node_id.is_empty() || node_id.len() > NODE_ID_BYTES_MAX {
         return Err(PollError::Invalid("node_id must have 1 to 256 bytes"));
@@ -128,9 +137,10 @@ fn accept(state: &AppState, caller: Caller, request: PollRequest) -> Result<Poll
     if version.len() > version::LEN_MAX
         || nonce.len() > TEXT_BYTES_MAX
         || software_version.len() > TEXT_BYTES_MAX
+        || page.len() > page::LEN_MAX
     {
         return Err(PollError::Invalid(
-            "version, nonce or software_version is too long",
+            "version, nonce, page or software_version is too long",
         ));
     }
     if key_uses.len() > KEY_USES_MAX {
@@ -169,6 +179,8 @@ fn accept(state: &AppState, caller: Caller, request: PollRequest) -> Result<Poll
         audience,
         version,
         deadline: Instant::now() + wait,
+        page_bytes,
+        page,
         refused: nack_reason.map(|_| refused_version(&nonce)),
     })
 }
@@ -213,12 +225,19 @@ async fn wait(state: &AppState, poll: Poll) -> Result<Response, PollError> {
     let started = Instant::now();
     let mut positions = state.feed.subscribe();
     let mut shutdown = state.shutdown.clone();
+    if !poll.page.is_empty() {
+        state.feed.caller_of(poll.caller.sha256)?;
+        return everything(state, &poll);
+    }
     loop {
         positions.borrow_and_update();
         let caller = state.feed.caller_of(poll.caller.sha256)?;
         debug_assert_eq!(caller.token.id, poll.caller.token.id);
         let is_late = Instant::now() >= poll.deadline || *shutdown.borrow();
         let until = match tell(state, &poll)? {
+            Telling::Changes { bytes, .. } if poll.page_bytes > 0 && bytes.len() > DELTA_BYTES_MAX => {
+                return everything(state, &poll);
+            }
             Telling::Changes { position, bytes } => return Ok(respond(state, &poll, position, bytes)),
             Telling::Everything => return everything(state, &poll),
             Telling::Nothing(position) if is_late => return Ok(respond(state, &poll, position, Vec::new())),
@@ -238,7 +257,9 @@ async fn wait(state: &AppState, poll: Poll) -> Result<Response, PollError> {
 fn tell(state: &AppState, poll: &Poll) -> Result<Telling, PollError> {
     let telling = state.feed.read(|image| {
         let position = image.position();
-        let refused = poll.refused.filter(|refused| *refused > 0);
+        // What was refused for what it left out is worth another try once the operator has said that all is well.
+        let may_shrink = state.feed.may_shrink(state.clock.now_ms());
+        let refused = poll.refused.filter(|refused| *refused > 0 && !may_shrink);
         if refused.is_some_and(|refused| refused >= position.version) {
             return Telling::Refused;
         }
@@ -281,27 +302,52 @@ fn resend(state: &AppState, poll: &Poll) -> Result<Response, PollError> {
 }
 
 fn respond(state: &AppState, poll: &Poll, position: Position, changes: Vec<u8>) -> Response {
-    let head = head(state, poll, position, false);
-    protobuf(head, Bytes::from(changes))
+    protobuf(encode(head(state, poll, position)), Bytes::from(changes))
 }
 
 fn everything(state: &AppState, poll: &Poll) -> Result<Response, PollError> {
-    let (position, bytes) = state
-        .feed
-        .everything(poll.audience)
-        .ok_or(PollError::Auth(AuthError::NotReady))?;
-    Ok(protobuf(head(state, poll, position, true), bytes))
+    let not_ready = PollError::Auth(AuthError::NotReady);
+    let may_shrink = state.feed.may_shrink(state.clock.now_ms());
+    if poll.page_bytes == 0 {
+        let (position, bytes) = state.feed.everything(poll.audience).ok_or(not_ready)?;
+        let head = PollResponse {
+            full: true,
+            may_shrink,
+            ..head(state, poll, position)
+        };
+        return Ok(protobuf(encode(head), bytes));
+    }
+    let page = state.feed.read(|image| {
+        let known = version::number(&poll.version, image.position().epoch, poll.audience);
+        page::page(image, poll.audience, &poll.page, poll.page_bytes, known)
+    });
+    let page = page.ok_or(not_ready)?;
+    let head = PollResponse {
+        full: true,
+        may_shrink,
+        page: if page.continues {
+            poll.page.clone()
+        } else {
+            String::new()
+        },
+        next_page: page.next,
+        ..head(state, poll, page.position)
+    };
+    Ok(protobuf(encode(head), Bytes::from(page.fragments.bytes)))
 }
 
-/// What is this answer's own: it goes before the shared part, and protobuf merges the two.
-fn head(state: &AppState, poll: &Poll, position: Position, full: bool) -> Bytes {
-    let head = PollResponse {
+/// What is this answer's own.
+fn head(state: &AppState, poll: &Poll, position: Position) -> PollResponse {
+    PollResponse {
         version: version::format(position, poll.audience),
         nonce: new_nonce(state, position.version),
-        full,
         now_ms: state.clock.now_ms(),
         ..PollResponse::default()
-    };
+    }
+}
+
+/// It goes before the shared part, and protobuf merges the two.
+fn encode(head: PollResponse) -> Bytes {
     Bytes::from(head.encode_to_vec())
 }
 

@@ -1,7 +1,7 @@
 //! Keeps the image fresh: reads what changed when Postgres says so, and asks once a second in case it did not.
 
 use super::Hub;
-use crate::db::{DbError, data_plane_node, feed::CHANNEL, snapshot};
+use crate::db::{DbError, data_plane_node, feed::CHANNEL, feed::may_shrink_until, snapshot};
 use crate::snapshot::row::Position;
 use crate::state::AppState;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -57,6 +57,7 @@ pub async fn refresh(state: &AppState, db: &PgPool) -> Result<bool, DbError> {
     {
         warn_of_new_history(known, reading.position);
     }
+    hub.let_shrink_until(may_shrink_until(db).await?);
     for problem in hub.apply(reading, &state.keyring, state.now()) {
         tracing::error!(
             table = problem.table,

@@ -16,7 +16,10 @@ use uuid::Uuid;
 /// Removals remembered; clients that have missed older ones get everything.
 const REMOVALS_MAX: usize = 100_000;
 
-type Id = (ResourceType, Uuid);
+/// Names a resource; the feed tells them in this order.
+pub type ResourceId = (ResourceType, Uuid);
+
+type Id = ResourceId;
 
 /// A token in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +109,43 @@ impl Image {
         for ((resource_type, _), entry) in &self.live {
             if audience.sees(*resource_type, entry.workspace_id) {
                 fragments.push(&entry.fragment);
+            }
+        }
+        fragments
+    }
+
+    /// The part of everything that comes after `after`, of about `bytes_max`, and where the next one begins. Each part
+    /// is as of now: a client that puts them together under the position of the first, and then asks what changed since,
+    /// has everything.
+    pub fn page(
+        &self,
+        audience: Audience,
+        after: Option<ResourceId>,
+        bytes_max: usize,
+    ) -> (Fragments, Option<ResourceId>) {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut fragments = Fragments::default();
+        let mut last = after;
+        for (id, entry) in self.live.range((start, Bound::Unbounded)) {
+            if !audience.sees(id.0, entry.workspace_id) {
+                continue;
+            }
+            let is_full = fragments.bytes.len() + entry.fragment.len() > bytes_max;
+            if is_full && fragments.count > 0 {
+                return (fragments, last);
+            }
+            fragments.push(&entry.fragment);
+            last = Some(*id);
+        }
+        (fragments, None)
+    }
+
+    /// What left an audience after a version.
+    pub fn removals_since(&self, audience: Audience, version: i64) -> Fragments {
+        let mut fragments = Fragments::default();
+        for (id, tombstone) in &self.gone {
+            if tombstone.version > version && audience.sees(id.0, tombstone.workspace_id) {
+                fragments.push(&removal_fragment(*id));
             }
         }
         fragments
@@ -255,6 +295,12 @@ impl Image {
 }
 
 impl Fragments {
+    /// Adds others behind these.
+    pub fn extend(&mut self, others: Self) {
+        self.bytes.extend_from_slice(&others.bytes);
+        self.count += others.count;
+    }
+
     fn push(&mut self, fragment: &[u8]) {
         self.bytes.extend_from_slice(fragment);
         self.count += 1;

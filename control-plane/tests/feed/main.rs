@@ -11,6 +11,7 @@ mod delta;
 mod hang;
 mod inventory;
 mod key_uses;
+mod pages;
 mod refuse;
 mod replica;
 mod roles;

@@ -136,6 +136,7 @@ impl Poller {
             wait_ms: u32::try_from(self.wait.as_millis()).unwrap_or(u32::MAX),
             key_uses: Vec::new(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..v1::PollRequest::default()
         };
         let Some(answer) = self.ask(&request).await? else {
             self.contact(&self.metrics.polls.unchanged);

@@ -119,7 +119,7 @@ pub fn find(candidate: &[u8], snapshot: &Snapshot) -> Result<Found, NotIdentifie
         .find(|secret| secret.digest == digest)
         .and_then(|secret| secret.not_after_ms);
     Ok(Found {
-        key: Rc::clone(record),
+        key: record,
         not_after_ms,
     })
 }

@@ -10,15 +10,26 @@ use rateguard_model::id::{ApiId, KeyId, QuotaId, WorkspaceId};
 use rateguard_model::resource::{Api, Key, Workspace};
 use rateguard_model::rule::{Rule, Scope};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 use std::rc::Rc;
+
+mod keys;
+mod receive;
+
+pub use receive::{Received, Shrinks};
 
 /// One decoded answer of the feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Update {
     pub version: String,
-    /// Replaces everything instead of adding to it.
+    /// Replaces everything instead of adding to it. Its removals only say what is rightly gone.
     pub full: bool,
+    /// A full one in pages: this is not the first.
+    pub continues: bool,
+    /// A full one in pages: this is not the last.
+    pub has_more: bool,
+    /// A full one may leave out more than half of what is in force.
+    pub may_shrink: bool,
     pub workspaces: Vec<Workspace>,
     pub apis: Vec<Api>,
     pub keys: Vec<Key>,
@@ -27,7 +38,7 @@ pub struct Update {
     pub removals: Vec<Removal>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Removal {
     Workspace(WorkspaceId),
     Api(ApiId),
@@ -44,9 +55,10 @@ pub struct Snapshot {
     /// When the feed last confirmed it, in Unix milliseconds.
     confirmed_at_ms: i64,
     workspaces: BTreeMap<WorkspaceId, Tenant>,
-    keys: HashMap<KeyId, Rc<Key>>,
-    digests: HashMap<Digest, Rc<Key>, BuildHasherDefault<DigestHasher>>,
+    keys: keys::Keys,
     needs_peer: bool,
+    /// The pages of a full update that have come so far; not in force.
+    coming: Option<Box<receive::Coming>>,
 }
 
 /// What one workspace owns, and the indexes over it.
@@ -90,8 +102,8 @@ impl Snapshot {
         self.keys.len()
     }
 
-    pub fn key_by_digest(&self, digest: &Digest) -> Option<&Rc<Key>> {
-        self.digests.get(digest)
+    pub fn key_by_digest(&self, digest: &Digest) -> Option<Rc<Key>> {
+        self.keys.by_digest(digest)
     }
 
     pub fn policy_by_slug(&self, workspace: &WorkspaceId, slug: &str) -> Option<&Rc<Policy>> {
@@ -103,11 +115,24 @@ impl Snapshot {
         self.workspaces.get(workspace)?.by_host.get(host)
     }
 
-    /// Puts an update in force.
+    /// Puts an update in force, whatever it leaves out.
     pub fn apply(&mut self, update: Update, now_ms: i64) {
+        if update.full {
+            *self = Self::default();
+        }
+        let version = update.version.clone();
+        let touched = self.add(update);
+        self.finish(touched, version, now_ms);
+    }
+
+    /// Takes in what an update says; the indexes of the workspaces that it gives back are then out of date.
+    fn add(&mut self, update: Update) -> BTreeSet<WorkspaceId> {
         let Update {
-            version,
+            version: _,
             full,
+            continues: _,
+            has_more: _,
+            may_shrink: _,
             workspaces,
             apis,
             keys,
@@ -115,11 +140,8 @@ impl Snapshot {
             budgets,
             removals,
         } = update;
-        if full {
-            *self = Self::default();
-        }
         let mut touched = BTreeSet::new();
-        for removal in removals {
+        for removal in removals.into_iter().filter(|_| !full) {
             self.remove(removal, &mut touched);
         }
         for workspace in workspaces {
@@ -152,8 +174,12 @@ impl Snapshot {
                 .insert(budget.id, Rc::new(budget));
         }
         for key in keys {
-            self.insert_key(key);
+            self.keys.insert(key);
         }
+        touched
+    }
+
+    fn finish(&mut self, touched: BTreeSet<WorkspaceId>, version: String, now_ms: i64) {
         for id in touched {
             if let Some(tenant) = self.workspaces.get_mut(&id) {
                 tenant.index();
@@ -165,29 +191,14 @@ impl Snapshot {
         self.confirmed_at_ms = now_ms;
     }
 
-    fn insert_key(&mut self, key: Key) {
-        self.forget_key(&key.id);
-        let key = Rc::new(key);
-        for secret in &key.secrets {
-            self.digests.insert(secret.digest, Rc::clone(&key));
-        }
-        self.keys.insert(key.id, key);
-    }
-
-    fn forget_key(&mut self, id: &KeyId) {
-        if let Some(old) = self.keys.remove(id) {
-            for secret in &old.secrets {
-                self.digests.remove(&secret.digest);
-            }
-        }
-    }
-
     fn remove(&mut self, removal: Removal, touched: &mut BTreeSet<WorkspaceId>) {
         match removal {
             Removal::Workspace(id) => {
                 self.workspaces.remove(&id);
             }
-            Removal::Key(id) => self.forget_key(&id),
+            Removal::Key(id) => {
+                self.keys.remove(&id);
+            }
             Removal::Api(id) => self.remove_from(touched, |tenant| tenant.apis.remove(&id).is_some()),
             Removal::Rule(id) => self.remove_from(touched, |tenant| tenant.rules.remove(&id).is_some()),
             Removal::Budget(id) => self.remove_from(touched, |tenant| tenant.budgets.remove(&id).is_some()),

@@ -155,6 +155,9 @@ pub(crate) fn update(message: &[u8]) -> Result<Feed, Undecodable> {
         data_plane_tokens: _,
         removals,
         now_ms: _,
+        page,
+        next_page,
+        may_shrink,
     } = answer;
     if version.is_empty() {
         return Err(Undecodable::NoVersion);
@@ -162,6 +165,9 @@ pub(crate) fn update(message: &[u8]) -> Result<Feed, Undecodable> {
     let update = Update {
         version,
         full,
+        continues: !page.is_empty(),
+        has_more: !next_page.is_empty(),
+        may_shrink,
         workspaces: all(workspaces)?,
         apis: all(apis)?,
         keys: all(keys)?,
@@ -172,12 +178,18 @@ pub(crate) fn update(message: &[u8]) -> Result<Feed, Undecodable> {
             .filter_map(|removal| self::removal(&removal).transpose())
             .collect::<Result<_, _>>()?,
     };
-    Ok(Feed { update, nonce })
+    Ok(Feed {
+        update,
+        nonce,
+        next_page,
+    })
 }
 
 pub(crate) struct Feed {
     pub(crate) update: Update,
     pub(crate) nonce: String,
+    /// Asks for the rest of a full update; empty if this is all.
+    pub(crate) next_page: String,
 }
 
 /// The nonce of an answer whose rest could not be used.

@@ -305,6 +305,16 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: Option<u32>) -> bool
     hostcalls::set_shared_data(key, Some(value), cas).is_ok()
 }
 
+/// Linear memory of this VM, which never shrinks.
+pub(crate) fn memory_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 64 * 1024;
+    #[cfg(target_arch = "wasm32")]
+    let pages = core::arch::wasm32::memory_size(0) as u64;
+    #[cfg(not(target_arch = "wasm32"))]
+    let pages = 0;
+    pages * PAGE_BYTES
+}
+
 pub(crate) fn define_counter(name: &str) -> Option<u32> {
     hostcalls::define_metric(MetricType::Counter, name).ok()
 }

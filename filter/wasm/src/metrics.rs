@@ -83,6 +83,7 @@ pub(crate) struct Metrics {
     snapshot_age: Option<u32>,
     snapshot_keys: Option<u32>,
     reservations_open: Option<u32>,
+    memory_bytes: Option<u32>,
 }
 
 impl Metrics {
@@ -97,6 +98,7 @@ impl Metrics {
             snapshot_age: host::define_gauge("rateguard_snapshot_age_ms"),
             snapshot_keys: host::define_gauge("rateguard_snapshot_keys"),
             reservations_open: host::define_gauge("rateguard_reservations_open"),
+            memory_bytes: host::define_gauge("rateguard_memory_bytes"),
         }
     }
 
@@ -132,6 +134,7 @@ impl Metrics {
             (self.snapshot_age, snapshot_age_ms),
             (self.snapshot_keys, key_count as u64),
             (self.reservations_open, open_count as u64),
+            (self.memory_bytes, host::memory_bytes()),
         ] {
             if let Some(id) = id {
                 host::set_metric(id, value);

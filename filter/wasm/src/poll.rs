@@ -7,6 +7,7 @@ use crate::stored;
 use crate::worker::Worker;
 use prost::Message as _;
 use rateguard_filter::event::Now;
+use rateguard_filter::snapshot::Received;
 use rateguard_wire::v1;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ const POLL_MARGIN: Duration = Duration::from_secs(5);
 const BACK_OFF_MIN_MS: u64 = 100;
 const BACK_OFF_MAX_MS: u64 = 5_000;
 const NACK_REASON_BYTES_MAX: usize = 500;
+/// About what a full update's pages are long: 700 keys, decoded in two milliseconds, so that no request waits longer.
+const PAGE_BYTES: u32 = 64 * 1024;
 const CONTENT_TYPE: &str = "application/x-protobuf";
 
 #[derive(Default)]
@@ -25,6 +28,9 @@ pub(crate) struct Poll {
     nack_reason: String,
     failure_count: u32,
     not_before_ms: i64,
+    /// Asks for the rest of a full update that comes in pages.
+    page: String,
+    store: stored::Pages,
     /// What is stored for a reload has grown: the next answer should be a full one, to start it anew.
     wants_full: bool,
 }
@@ -35,7 +41,10 @@ impl Poll {
         let mut snapshot = worker.snapshot.borrow_mut();
         for message in stored::restore() {
             match encode::update(&message) {
-                Ok(feed) => snapshot.apply(feed.update, now.unix_ms()),
+                Ok(feed) => {
+                    // Nothing is held yet, so nothing can be lost.
+                    let _ = snapshot.receive(feed.update, now.unix_ms());
+                }
                 Err(error) => {
                     log::warn!("the stored snapshot ends early: {error}");
                     break;
@@ -83,6 +92,8 @@ impl Poll {
             wait_ms: config.poll_wait_ms,
             key_uses,
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            page_bytes: PAGE_BYTES,
+            page: self.page.clone(),
         }
         .encode_to_vec();
         let headers = vec![
@@ -138,14 +149,34 @@ impl Poll {
         self.not_before_ms = 0;
         self.nonce = feed.nonce;
         let mut snapshot = worker.snapshot.borrow_mut();
-        if feed.update.version == snapshot.version() && !self.wants_full {
+        let update = feed.update;
+        if update.version == snapshot.version() && !self.wants_full && !update.continues {
+            self.page.clear();
             snapshot.confirm(now.unix_ms());
         } else {
-            self.wants_full = false;
-            let (version, full) = (feed.update.version.clone(), feed.update.full);
-            snapshot.apply(feed.update, now.unix_ms());
-            worker.metrics.count_own(Own::ConfigUpdates, 1);
-            self.wants_full = stored::store(&version, full, message) == stored::Stored::Grown;
+            let from = snapshot.version().to_owned();
+            let (version, full, continues) = (update.version.clone(), update.full, update.continues);
+            match snapshot.receive(update, now.unix_ms()) {
+                Ok(Received::Incomplete) => {
+                    self.page = feed.next_page;
+                    self.store.add(worker.id, &version, continues, message, now);
+                }
+                Ok(Received::InForce) => {
+                    self.page.clear();
+                    self.wants_full = false;
+                    worker.metrics.count_own(Own::ConfigUpdates, 1);
+                    if full {
+                        self.store.add(worker.id, &version, continues, message, now);
+                        self.store.finish(worker.id, &version);
+                    } else {
+                        self.wants_full = stored::append(&from, &version, message) == stored::Stored::Grown;
+                    }
+                }
+                Err(shrinks) => {
+                    drop(snapshot);
+                    return self.refuse(worker, message, &shrinks.to_string(), now);
+                }
+            }
         }
         drop(snapshot);
         self.send(worker, now);
@@ -155,6 +186,8 @@ impl Poll {
     fn refuse(&mut self, worker: &Worker, message: &[u8], reason: &str, now: Now) {
         log::error!("an update of the configuration is refused: {reason}");
         worker.metrics.count_own(Own::ConfigUpdatesRefused, 1);
+        self.page.clear();
+        worker.snapshot.borrow_mut().forget_pages();
         self.nonce = encode::nonce(message);
         self.nack_reason = reason.chars().take(NACK_REASON_BYTES_MAX).collect();
         self.back_off(worker, now);

@@ -268,4 +268,133 @@ fn a_request_meets_the_budgets_of_its_workspace_its_api_and_its_key() {
     );
     let nobody = KeyId::from_bytes([9; 16]);
     assert_eq!(met("one", nobody), [(10, 5, total), (11, 5, hourly)]);
+/// A full update with keys `first..first + count` of workspace 1, and that workspace.
+fn full(first: u8, count: u8) -> Update {
+    Update {
+        version: "f".to_owned(),
+        full: true,
+        workspaces: vec![workspace(1)],
+        keys: (first..first + count).map(|n| key(n, &[n])).collect(),
+        ..Update::default()
+    }
+}
+
+fn holding(count: u8) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    assert_eq!(snapshot.receive(full(0, count), 0), Ok(Received::InForce));
+    snapshot
+}
+
+#[test]
+fn cp_05_a_full_update_that_loses_more_than_half_is_refused() {
+    let mut snapshot = holding(20);
+    for lossy in [
+        full(0, 9),
+        full(0, 0),
+        Update {
+            workspaces: Vec::new(),
+            ..full(0, 20)
+        },
+        full(200, 0),
+    ] {
+        assert!(snapshot.receive(lossy, 1).is_err());
+        assert_eq!(
+            (snapshot.key_count(), snapshot.age_ms(1)),
+            (20, 1),
+            "the last good one stays"
+        );
+        assert!(snapshot.key_by_digest(&digest(19)).is_some());
+    }
+    let error = snapshot.receive(full(0, 9), 1).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("it would leave 9 of 20 keys of workspace 01010101-"),
+        "{error}"
+    );
+    // Half may go; so may all of a few, and everything if the operator says so.
+    assert!(snapshot.receive(full(0, 10), 2).is_ok());
+    assert!(holding(9).receive(full(0, 0), 2).is_ok());
+    let mut snapshot = holding(20);
+    let said = Update {
+        may_shrink: true,
+        ..full(0, 0)
+    };
+    assert_eq!(snapshot.receive(said, 2), Ok(Received::InForce));
+    assert_eq!(snapshot.key_count(), 0);
+}
+
+#[test]
+fn cp_05_another_tenants_answer_is_refused() {
+    let mut snapshot = Snapshot::default();
+    let of = |first: u8| Update {
+        version: "f".to_owned(),
+        full: true,
+        workspaces: (first..first + 10).map(workspace).collect(),
+        ..Update::default()
+    };
+    snapshot.receive(of(0), 0).expect("the first");
+    assert!(snapshot.receive(of(100), 0).is_err());
+    // One that is said to be gone is no loss.
+    let mut nine = of(0);
+    nine.workspaces.truncate(4);
+    nine.removals = (4..8)
+        .map(|n| Removal::Workspace(WorkspaceId::from_bytes([n; 16])))
+        .collect();
+    assert!(snapshot.receive(nine, 0).is_ok());
+}
+
+#[test]
+fn what_is_rightly_gone_is_no_loss() {
+    let mut snapshot = holding(20);
+    let mut update = full(0, 2);
+    update.removals = (2..19)
+        .map(|n| Removal::Key(KeyId::from_bytes([n; 16])))
+        .collect();
+    assert_eq!(snapshot.receive(update, 1), Ok(Received::InForce));
+    assert_eq!(snapshot.key_count(), 2);
+}
+
+#[test]
+fn pages_come_into_force_together() {
+    let mut snapshot = holding(20);
+    let page = |first, count, continues, has_more| Update {
+        continues,
+        has_more,
+        version: "g".to_owned(),
+        ..full(first, count)
+    };
+    assert_eq!(
+        snapshot.receive(page(0, 12, false, true), 1),
+        Ok(Received::Incomplete)
+    );
+    assert_eq!((snapshot.version(), snapshot.key_count()), ("f", 20));
+    // The feed starts over.
+    assert_eq!(
+        snapshot.receive(page(0, 6, false, true), 1),
+        Ok(Received::Incomplete)
+    );
+    assert_eq!(
+        snapshot.receive(page(6, 6, true, true), 2),
+        Ok(Received::Incomplete)
+    );
+    assert_eq!(
+        snapshot.receive(page(12, 1, true, false), 3),
+        Ok(Received::InForce)
+    );
+    assert_eq!(
+        (snapshot.version(), snapshot.key_count(), snapshot.age_ms(5)),
+        ("g", 13, 2)
+    );
+}
+
+#[test]
+fn cp_05_a_key_that_comes_twice_is_there_once() {
+    let mut snapshot = Snapshot::default();
+    let mut twice = full(0, 3);
+    twice.keys.extend([key(1, &[1]), key(2, &[7, 8])]);
+    snapshot.receive(twice, 0).expect("in force");
+    assert_eq!(snapshot.key_count(), 3);
+    assert!(snapshot.key_by_digest(&digest(2)).is_none());
+    assert!(snapshot.key_by_digest(&digest(8)).is_some());
 }

@@ -1445,6 +1445,12 @@ pub struct PollRequest {
     pub key_uses: ::prost::alloc::vec::Vec<KeyUse>,
     #[prost(string, tag = "8")]
     pub software_version: ::prost::alloc::string::String,
+    /// A full answer may come in pages of about this many bytes; 0: it comes whole.
+    #[prost(uint32, tag = "9")]
+    pub page_bytes: u32,
+    /// `next_page` of the answer before; empty: not in the middle of a full answer. Such a poll does not hang.
+    #[prost(string, tag = "10")]
+    pub page: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyUse {
@@ -1479,6 +1485,16 @@ pub struct PollResponse {
     pub removals: ::prost::alloc::vec::Vec<Removal>,
     #[prost(int64, tag = "11")]
     pub now_ms: i64,
+    /// Of a full answer in pages: the request's `page`, empty on the first. In force is only the whole of all pages.
+    #[prost(string, tag = "12")]
+    pub page: ::prost::alloc::string::String,
+    /// Set: more pages follow, asked for with this. Opaque.
+    #[prost(string, tag = "13")]
+    pub next_page: ::prost::alloc::string::String,
+    /// The operator says that a full answer may leave out more than half of what the client runs. Without it, removals of
+    /// a full answer's first page tell what is rightly gone, and a client refuses to lose more.
+    #[prost(bool, tag = "14")]
+    pub may_shrink: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Removal {
