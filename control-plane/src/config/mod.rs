@@ -121,7 +121,7 @@ impl Config {
         let config = Self {
             environment,
             database_url: reader.database_url(),
-            listen_addr: reader.parsed("LISTEN_ADDR", "127.0.0.1:3000", "host:port, e.g. 127.0.0.1:3000"),
+            listen_addr: reader.listen_addr(environment),
             jwt_secret: reader.jwt_secret(environment),
             jwt_secret_previous: reader.jwt_secret_previous(environment),
             encryption_keys: reader.encryption_keys(environment),

@@ -146,6 +146,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The feed carries credentials: in plain text it stays on this machine, where what ends TLS has to be too.
+    pub(super) fn listen_addr(&mut self, environment: Environment) -> SocketAddr {
+        let address = self.parsed("LISTEN_ADDR", "127.0.0.1:3000", "host:port, e.g. 127.0.0.1:3000");
+        if environment == Environment::Production && !address.ip().is_loopback() {
+            self.problem(
+                "LISTEN_ADDR",
+                format!(
+                    "{address} is not a loopback address: this build has no TLS, and credentials would travel in plain \
+                     text; put a TLS proxy beside it (RATEGUARD_ENV=development allows it)"
+                ),
+            );
+        }
+        address
+    }
+
     pub(super) fn upstream(&mut self) -> Upstream {
         let default = Upstream::default();
         Upstream {

@@ -206,3 +206,15 @@ fn a_secret_may_be_in_a_file() {
     let gone = parse_with(&[("JWT_SECRET_FILE", "/nowhere/secret")]).unwrap_err();
     assert_eq!(gone.0[0].variable, "JWT_SECRET_FILE");
 }
+
+#[test]
+fn cp_13_the_feed_is_not_served_in_plain_text_beyond_loopback_outside_development() {
+    for address in ["0.0.0.0:3000", "10.0.0.1:3000", "[::]:3000"] {
+        let error = parse(&production(&[("LISTEN_ADDR", address)])).unwrap_err();
+        let names: Vec<_> = error.0.iter().map(|problem| problem.variable).collect();
+        assert_eq!(names, ["LISTEN_ADDR"], "{address}");
+        let allowed = [("RATEGUARD_ENV", "development"), ("LISTEN_ADDR", address)];
+        assert!(parse(&production(&allowed)).is_ok());
+    }
+    assert!(parse(&production(&[("LISTEN_ADDR", "[::1]:3000")])).is_ok());
+}
