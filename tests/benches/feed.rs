@@ -35,7 +35,9 @@ async fn main() -> Result<()> {
     show("requests while nothing changes", idle);
 
     let (during, took) = probed(&stack, &key, async {
-        insert(&stack, &scene.workspace_id)?;
+        let (port, workspace_id) = (stack.addresses().postgres.port(), scene.workspace_id.clone());
+        // Beside the probes, which share this task.
+        tokio::task::spawn_blocking(move || insert(port, &workspace_id)).await??;
         let start = Instant::now();
         until_held(&stack).await?;
         Ok(start.elapsed())
@@ -74,7 +76,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-fn insert(stack: &Stack, workspace_id: &str) -> Result<()> {
+fn insert(postgres_port: u16, workspace_id: &str) -> Result<()> {
     let sql = format!(
         "WITH v AS (UPDATE feed_version SET version = version + 1 RETURNING version),
               k AS (INSERT INTO api_key (id, workspace_id, name, environment, prefix, created_at, updated_at,
@@ -85,7 +87,7 @@ fn insert(stack: &Stack, workspace_id: &str) -> Result<()> {
                     SELECT id, sha256(uuid_send(id)), now() FROM k)
          SELECT pg_notify('rateguard_feed', (SELECT version::text FROM v))"
     );
-    postgres::query(stack.addresses().postgres.port(), &sql).map(drop)
+    postgres::query(postgres_port, &sql).map(drop)
 }
 
 /// Runs something while requests are made without a pause; gives how long each took.

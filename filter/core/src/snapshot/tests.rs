@@ -268,6 +268,8 @@ fn a_request_meets_the_budgets_of_its_workspace_its_api_and_its_key() {
     );
     let nobody = KeyId::from_bytes([9; 16]);
     assert_eq!(met("one", nobody), [(10, 5, total), (11, 5, hourly)]);
+}
+
 /// A full update with keys `first..first + count` of workspace 1, and that workspace.
 fn full(first: u8, count: u8) -> Update {
     Update {
