@@ -1,5 +1,6 @@
 //! The program's configuration: flags and environment, parsed and checked before a port is bound.
 
+use crate::events::KafkaSettings;
 use clap::Parser;
 use rateguard_model::digest::Digest;
 use std::net::SocketAddr;
@@ -38,6 +39,20 @@ pub struct Args {
     /// `REDIS_URL`. Wrong: no usage report is acknowledged and the data plane's outbox fills.
     #[arg(long, env = "EVENTS_REDIS_URL", hide_env_values = true)]
     pub events_redis_url: Option<String>,
+
+    /// Kafka's brokers, `host:port,…`: the bus of the events, in place of Redis Streams. This build has no TLS to them.
+    /// Wrong: no usage report is acknowledged and the data plane's outbox fills.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    pub kafka_brokers: Option<String>,
+
+    /// The topic of the events; made when it is missing. Wrong: the consumer sees nothing.
+    #[arg(long, env = "KAFKA_TOPIC", default_value = "api-events")]
+    pub kafka_topic: String,
+
+    /// Partitions of that topic when it has to be made. A workspace is always in the same one: too few bound how many
+    /// consumers can share the work, and more later move workspaces.
+    #[arg(long, env = "KAFKA_TOPIC_PARTITIONS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub kafka_topic_partitions: u16,
 
     /// The control plane's origin, `http://host:port`. Wrong: no token but this service's own is ever accepted.
     #[arg(long, env = "CONTROL_PLANE_URL")]
@@ -107,6 +122,7 @@ pub struct Config {
     pub http_listen_addr: SocketAddr,
     pub redis_url: Option<Secret>,
     pub events_redis_url: Option<Secret>,
+    pub kafka: Option<KafkaSettings>,
     /// Without a trailing slash.
     pub control_plane_url: Option<String>,
     pub data_plane_token: Secret,
@@ -167,6 +183,8 @@ pub enum ConfigError {
     PlainTextBeyondLoopback(SocketAddr),
     #[error("{0} is not a redis:// or redis+unix:// URL")]
     RedisUrl(&'static str),
+    #[error("KAFKA_TOPIC is not 1 to 249 letters, digits, dots, underscores and hyphens")]
+    KafkaTopic,
     #[error("CONTROL_PLANE_URL is not an http:// URL (this build has no TLS)")]
     ControlPlaneUrl,
     #[error(
@@ -189,6 +207,9 @@ impl TryFrom<Args> for Config {
             http_listen_addr,
             redis_url,
             events_redis_url,
+            kafka_brokers,
+            kafka_topic,
+            kafka_topic_partitions,
             control_plane_url,
             data_plane_token,
             redis_timeout_ms,
@@ -209,6 +230,15 @@ impl TryFrom<Args> for Config {
             .map(|url| redis_secret("EVENTS_REDIS_URL", url))
             .transpose()?
             .or_else(|| redis_url.clone());
+        let kafka = match kafka_brokers.filter(|brokers| !brokers.trim().is_empty()) {
+            Some(_) if !is_topic(&kafka_topic) => return Err(ConfigError::KafkaTopic),
+            Some(brokers) => Some(KafkaSettings {
+                brokers,
+                topic: kafka_topic,
+                partitions: kafka_topic_partitions,
+            }),
+            None => None,
+        };
         let control_plane_url = match control_plane_url {
             Some(url) => Some(control_plane(&url, development)?),
             None if development => None,
@@ -219,6 +249,7 @@ impl TryFrom<Args> for Config {
             http_listen_addr,
             redis_url,
             events_redis_url,
+            kafka,
             control_plane_url,
             data_plane_token: Secret(data_plane_token),
             redis_timeout: Duration::from_millis(redis_timeout_ms),
@@ -245,6 +276,7 @@ impl Config {
             http_listen_addr: any,
             redis_url: None,
             events_redis_url: None,
+            kafka: None,
             control_plane_url: None,
             data_plane_token: Secret(token.to_owned()),
             redis_timeout: Duration::from_millis(100),
@@ -278,6 +310,14 @@ fn is_token(text: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     })
+}
+
+/// As Kafka itself allows.
+fn is_topic(name: &str) -> bool {
+    (1..=249).contains(&name.len())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 fn redis_secret(name: &'static str, url: String) -> Result<Secret, ConfigError> {
@@ -315,6 +355,9 @@ mod tests {
             http_listen_addr: "127.0.0.1:50052".parse().unwrap(),
             redis_url: Some("redis://127.0.0.1:6379/0".into()),
             events_redis_url: None,
+            kafka_brokers: None,
+            kafka_topic: "api-events".into(),
+            kafka_topic_partitions: 16,
             control_plane_url: Some("http://127.0.0.1:3000/".into()),
             data_plane_token: TOKEN.into(),
             redis_timeout_ms: 100,
@@ -329,6 +372,22 @@ mod tests {
         let mut args = args();
         change(&mut args);
         Config::try_from(args).expect_err("must be refused")
+    }
+
+    #[test]
+    fn kafka_is_the_bus_where_brokers_are_named() {
+        let mut args = args();
+        args.kafka_brokers = Some("k1:9092,k2:9092".into());
+        let kafka = Config::try_from(args)
+            .expect("sound")
+            .kafka
+            .expect("brokers are named");
+        assert_eq!((kafka.topic.as_str(), kafka.partitions), ("api-events", 16));
+        let refused = refusal(|a| {
+            a.kafka_brokers = Some("k1:9092".into());
+            a.kafka_topic = "api events".into();
+        });
+        assert_eq!(refused, ConfigError::KafkaTopic);
     }
 
     #[test]

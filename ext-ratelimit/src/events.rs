@@ -1,12 +1,14 @@
-//! Where usage events go. The bus is a trait: Redis Streams here, other buses beside it.
+//! Where usage events go. The bus is a trait: Kafka where brokers are configured, else Redis Streams, else nothing.
 //!
 //! Delivery is at least once: a batch is acknowledged when the bus has all of it, and a caller that heard nothing
 //! sends it again. The consumer drops duplicates by event id and revision.
 
 mod discard;
+mod kafka;
 mod redis;
 
 pub use discard::Discard;
+pub use kafka::{Kafka, KafkaSettings, NODE_HEADER};
 pub use redis::RedisStreams;
 
 use rateguard_wire::v1::RequestEvent;
@@ -16,8 +18,8 @@ use std::pin::Pin;
 /// Why the bus does not have the batch. None of it is acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// The byte bound is reached; nothing is trimmed to make room.
-    #[error("the event streams are full")]
+    /// The bound on what waits is reached; nothing is dropped to make room.
+    #[error("the event bus is full")]
     Full,
     #[error("the event bus is unavailable")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),

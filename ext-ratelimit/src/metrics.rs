@@ -94,6 +94,11 @@ pub struct Metrics {
     /// Admitted from memory beyond what can be remembered: only a settlement bills them.
     pub untracked: Counter,
     pub events_stream_bytes: Gauge,
+    /// Records that Kafka has not confirmed.
+    pub events_in_flight: Gauge,
+    /// Records that Kafka did not take in time; their batches are sent again.
+    pub events_delivery_failures: Counter,
+    pub events_delivery_duration: Histogram,
     pub live_workers: Gauge,
     /// Unix seconds of the last answer of the configuration feed; 0 before the first.
     pub feed_contact: Gauge,
@@ -176,6 +181,21 @@ impl Metrics {
                 "Admitted from memory beyond what can be remembered",
             ),
             events_stream_bytes: gauge(&mut registry, "events_stream_bytes", "Bytes of all event streams"),
+            events_in_flight: gauge(
+                &mut registry,
+                "events_in_flight",
+                "Events that Kafka has not confirmed",
+            ),
+            events_delivery_failures: counter(
+                &mut registry,
+                "events_delivery_failures",
+                "Events that Kafka did not take in time",
+            ),
+            events_delivery_duration: duration(
+                &mut registry,
+                "events_delivery",
+                "Kafka: seconds until all events of a batch were confirmed",
+            ),
             live_workers: gauge(
                 &mut registry,
                 "live_workers",

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::config::Config;
 use crate::degraded::Failover;
-use crate::events::{Discard, EventBus, RedisStreams};
+use crate::events::{Discard, EventBus, Kafka, RedisStreams};
 use crate::feed::{Feed, Poller};
 use crate::grpc::auth::Authenticator;
 use crate::grpc::server::{self, Dispatch};
@@ -44,6 +44,8 @@ pub enum StartError {
     },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("KAFKA_BROKERS or KAFKA_TOPIC cannot be used")]
+    Kafka(#[from] rdkafka::error::KafkaError),
     #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),
     #[error("the descriptors for reflection cannot be read")]
@@ -81,9 +83,13 @@ impl Server {
                 Some(RedisLedger::new(connection).with_timeout(ledger_timeout(&config)))
             }
         };
-        let bus: Arc<dyn EventBus> = match &config.events_redis_url {
-            None => Arc::new(Discard::new(metrics.clone())),
-            Some(url) => {
+        let bus: Arc<dyn EventBus> = match (&config.kafka, &config.events_redis_url) {
+            (Some(kafka), _) => {
+                background.spawn(Kafka::ensure_topic(kafka.clone()));
+                Arc::new(Kafka::new(kafka.clone(), metrics.clone())?)
+            }
+            (None, None) => Arc::new(Discard::new(metrics.clone())),
+            (None, Some(url)) => {
                 let connection = store::connect("EVENTS_REDIS_URL", url.expose(), EVENTS_TIMEOUT)?;
                 store::refuse_eviction("EVENTS_REDIS_URL", connection.clone()).await?;
                 let streams = Arc::new(RedisStreams::new(

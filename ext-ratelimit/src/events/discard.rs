@@ -12,7 +12,9 @@ pub struct Discard {
 
 impl Discard {
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        tracing::warn!("no REDIS_URL and no EVENTS_REDIS_URL: usage events are counted and dropped");
+        tracing::warn!(
+            "no KAFKA_BROKERS, no REDIS_URL and no EVENTS_REDIS_URL: usage events are counted and dropped"
+        );
         Self { metrics }
     }
 }

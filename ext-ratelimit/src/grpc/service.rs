@@ -173,9 +173,7 @@ impl<P: Ledger, F: Ledger> Limits<P, F> {
                 .publish(&node_id, events)
                 .await
                 .map_err(|error| match error {
-                    BusError::Full => {
-                        Status::resource_exhausted("the event streams are full; try again later")
-                    }
+                    BusError::Full => Status::resource_exhausted("the event bus is full; try again later"),
                     BusError::Unavailable(_) => Status::unavailable("the event bus is unavailable"),
                 })?;
         }
