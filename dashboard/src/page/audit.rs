@@ -5,6 +5,7 @@ use crate::api::{Call, Loaded, use_pages};
 use crate::app::Here;
 use crate::ui::{Badge, Empty, Failed, Icon, Pager, Skeletons, Tone};
 use rateguard_api::audit::{Actor, AuditEntry};
+use rateguard_api::name::AuditAction;
 use std::rc::Rc;
 use web_sys::HtmlSelectElement;
 use yew::prelude::*;
@@ -14,18 +15,32 @@ pub struct Props {
     pub here: Rc<Here>,
 }
 
-/// Kinds of things that are written, as the API filters by them.
-const KINDS: [(&str, &str); 9] = [
-    ("", "Everything"),
-    ("api", "APIs"),
-    ("key", "Keys"),
-    ("rule", "Rate limits"),
-    ("budget", "Budgets"),
-    ("member", "Members"),
-    ("invitation", "Invitations"),
-    ("data_plane_token", "Data planes"),
-    ("workspace", "Workspace"),
-];
+/// What is written to, as the API filters by it, with the words for it.
+fn kinds() -> Vec<(&'static str, String)> {
+    let mut names: Vec<&'static str> = AuditAction::ALL
+        .iter()
+        .map(|action| action.resource_type())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let all = std::iter::once(("", "Everything".to_owned()));
+    all.chain(names.into_iter().map(|name| (name, words(name))))
+        .collect()
+}
+
+/// `data-plane` as `Data plane`, `api` as `API`.
+fn words(name: &str) -> String {
+    if name == "api" {
+        return "API".to_owned();
+    }
+    let text = name.replace(['-', '_'], " ");
+    let mut letters = text.chars();
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().to_string())
+        .unwrap_or_default();
+    first + letters.as_str()
+}
 
 /// `key.rotate` as `rotate`: the noun is shown beside it.
 fn verb(action: &str) -> &str {
@@ -89,7 +104,7 @@ pub fn Audit(props: &Props) -> Html {
                 <div class="field">
                     <label class="unseen" for="audit-kind">{ "Show" }</label>
                     <select id="audit-kind" class="control" {onchange}>
-                        { for KINDS.iter().map(|(value, text)| html! { <option value={*value} selected={*value == kind.as_str()}>{ *text }</option> }) }
+                        { for kinds().into_iter().map(|(value, text)| html! { <option {value} selected={value == kind.as_str()}>{ text }</option> }) }
                     </select>
                 </div>
             </PageHead>
@@ -115,8 +130,8 @@ fn one(entry: &AuditEntry, here: &Here) -> Html {
             <details>
                 <summary>
                     <span class="soft num nowrap">{ here.zone.show(&entry.at) }</span>
-                    <span><Badge {tone}>{ verb.replace('_', " ") }</Badge></span>
-                    <span class="break"><span class="soft">{ entry.resource.kind.replace('_', " ") }</span>{ " " }<strong>{ &entry.resource.name }</strong></span>
+                    <span><Badge {tone}>{ verb.replace(['-', '_'], " ") }</Badge></span>
+                    <span class="break"><span class="soft">{ words(&entry.resource.kind) }</span>{ " " }<strong>{ &entry.resource.name }</strong></span>
                     <span class="soft break">{ actor(&entry.actor) }</span>
                 </summary>
                 <div class="diff">
@@ -140,6 +155,8 @@ mod tests {
     fn actions_and_actors_have_words() {
         assert_eq!(verb("key.rotate"), "rotate");
         assert_eq!(verb("login"), "login");
+        assert_eq!(words("data-plane"), "Data plane");
+        assert!(kinds().iter().any(|(name, _)| *name == "key"));
         assert_eq!(actor(&Actor::default()), "nobody");
         let program = Actor {
             email: Some("a@b.c".into()),
