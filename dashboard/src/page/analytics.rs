@@ -1,14 +1,14 @@
 //! Analytics: figures and endpoints over a range of time.
 
-use super::figures::{Summary, TopEndpoints, use_analytics};
+use super::figures::{OverTime, use_analytics};
 use super::head::PageHead;
-use super::overview::{endpoints, figures, missing};
+use super::overview::{endpoints, figures, latency_words, missing};
 use crate::api::{Loaded, use_poll};
 use crate::app::Here;
 use crate::chart::{Bar, Bars};
-use crate::show::number::millis;
 use crate::ui::range::use_range;
 use crate::ui::{Card, Empty, Failed, Icon, Live, RangePicker, Skeletons};
+use rateguard_api::analytics::{Figures, Requests, TopEndpoints};
 use std::rc::Rc;
 use yew::prelude::*;
 
@@ -25,7 +25,8 @@ pub fn Analytics(props: &Props) -> Html {
     let (range, choose) = use_range();
     let live = use_state_eq(|| true);
     let turn = use_state_eq(|| 0_u32);
-    let summary = use_analytics::<Summary>(here, "summary", range, *turn);
+    let summary = use_analytics::<Figures>(here, "summary", range, *turn);
+    let requests = use_analytics::<Requests>(here, "requests", range, *turn);
     let top = use_analytics::<TopEndpoints>(here, "top-endpoints", range, *turn);
     let refresh = {
         let turn = turn.clone();
@@ -49,8 +50,8 @@ pub fn Analytics(props: &Props) -> Html {
             ]
             .map(|(name, ms)| Bar {
                 name: name.into(),
-                value: ms,
-                text: millis(ms).into(),
+                value: ms.unwrap_or(0.0),
+                text: latency_words(ms).into(),
             })
             .to_vec();
             html! {
@@ -75,6 +76,7 @@ pub fn Analytics(props: &Props) -> Html {
                 <RangePicker {range} onchange={choose} />
             </PageHead>
             { figures(&summary) }
+            <OverTime requests={requests.state.clone()} here={here.clone()} {range} />
             { details }
         </div>
     }

@@ -1,7 +1,7 @@
 //! The overview: how the workspace is doing now.
 
 use super::costs::{money, percent};
-use super::figures::{Endpoint, Summary, TopEndpoints, use_analytics};
+use super::figures::{OverTime, use_analytics};
 use super::head::PageHead;
 use crate::api::{Call, Failure, Load, Loaded, use_load, use_poll};
 use crate::app::Here;
@@ -15,6 +15,7 @@ use crate::ui::{
     Badge, Card, Column, Empty, Failed, Glyph, Go, Icon, Live, Meter, RangePicker, Row, Skeletons, Stat,
     Table, Tone,
 };
+use rateguard_api::analytics::{Endpoint, Figures, Requests, TopEndpoints};
 use rateguard_api::api::Api;
 use rateguard_api::budget::Costs;
 use rateguard_api::key::Key;
@@ -38,7 +39,8 @@ pub fn Overview(props: &Props) -> Html {
     let apis = use_load::<List<Api>>(Some(Call::get(here.path("/apis")).with("limit", "1")));
     let keys = use_load::<List<Key>>(Some(Call::get(here.path("/keys")).with("limit", "1")));
     let costs = use_load::<Costs>(Some(Call::get(here.path("/costs"))));
-    let summary = use_analytics::<Summary>(here, "summary", range, *turn);
+    let summary = use_analytics::<Figures>(here, "summary", range, *turn);
+    let requests = use_analytics::<Requests>(here, "requests", range, *turn);
     let top = use_analytics::<TopEndpoints>(here, "top-endpoints", range, *turn);
     let refresh = {
         let (turn, costs) = (turn.clone(), costs.reload.clone());
@@ -61,6 +63,7 @@ pub fn Overview(props: &Props) -> Html {
             </PageHead>
             if fresh && here.can(Need::Write) { <FirstSteps /> }
             { figures(&summary) }
+            <OverTime requests={requests.state.clone()} here={here.clone()} {range} />
             <div class="grid-2">
                 <Spending costs={costs.state.clone()} reload={costs.reload.clone()} />
                 <Top top={top.state.clone()} />
@@ -83,6 +86,11 @@ pub fn missing(failure: &Failure) -> bool {
     matches!(failure.status(), Some(404 | 501 | 503))
 }
 
+/// Nothing was answered: there is no latency.
+pub fn latency_words(ms: Option<f64>) -> String {
+    ms.map_or_else(|| "–".to_owned(), millis)
+}
+
 pub fn no_analytics() -> Html {
     html! {
         <Empty icon={Icon::Chart} title="No analytics on this server" small=true
@@ -90,7 +98,7 @@ pub fn no_analytics() -> Html {
     }
 }
 
-pub fn figures(summary: &Load<Summary>) -> Html {
+pub fn figures(summary: &Load<Figures>) -> Html {
     match &summary.state {
         Loaded::Waiting => html! { <Skeletons shape="block" count={4} /> },
         Loaded::Failed(failure) if missing(failure) => no_analytics(),
@@ -102,15 +110,15 @@ pub fn figures(summary: &Load<Summary>) -> Html {
             let errors = format!("{} of them failed", grouped(summary.requests.total_errors));
             let latency = format!(
                 "half within {}, 99 % within {}",
-                millis(summary.latency.p50),
-                millis(summary.latency.p99)
+                latency_words(summary.latency.p50),
+                latency_words(summary.latency.p99)
             );
             html! {
                 <div class="grid-4">
                     <Stat label="Requests" value={grouped(summary.requests.total_requests)} note={html! { errors }} />
                     <Stat label="Cost" value={dollars(cost)} exact={exact_dollars(cost)} note={html! { "as billed by the providers' prices" }} />
                     <Stat label="Errors" value={share(summary.requests.error_rate)} note={html! { "of all requests" }} />
-                    <Stat label="Latency, p95" value={millis(summary.latency.p95)} note={html! { latency }} />
+                    <Stat label="Latency, p95" value={latency_words(summary.latency.p95)} note={html! { latency }} />
                 </div>
             }
         }
@@ -190,7 +198,7 @@ pub fn endpoints(endpoints: &[Endpoint]) -> Html {
             (html! { <span class="name break"><Badge>{ &one.method }</Badge>{ " " }<code>{ &one.endpoint }</code></span> }, SortKey::Text(one.endpoint.clone())),
             (html! { grouped(one.request_count) }, SortKey::Number(one.request_count as f64)),
             (html! { share(one.error_rate) }, SortKey::Number(one.error_rate)),
-            (html! { millis(one.avg_latency_ms) }, SortKey::Number(one.avg_latency_ms)),
+            (html! { latency_words(one.avg_latency_ms) }, one.avg_latency_ms.map_or(SortKey::Missing, SortKey::Number)),
             (money(one.total_cost_cents), SortKey::Number(one.total_cost_cents.0.0 as f64)),
         ],
         acts: Html::default(),
