@@ -19,7 +19,6 @@ pub(super) fn admission(admission: Admission, live_workers: u32) -> v1::ReserveR
         now_ms: reserved.now_ms,
         results: reserved.results.into_iter().map(quota_result).collect(),
         live_workers,
-        leases: Vec::new(),
     }
 }
 

@@ -439,9 +439,6 @@ pub struct ReserveResponse {
     /// Workers that reserved in the last minute; at least 1.
     #[prost(uint32, tag = "5")]
     pub live_workers: u32,
-    /// Quota handed ahead to this worker. Empty: leases are not given out yet.
-    #[prost(message, repeated, tag = "6")]
-    pub leases: ::prost::alloc::vec::Vec<Lease>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuotaResult {
@@ -465,21 +462,6 @@ pub struct QuotaResult {
     /// Start of the window that was charged; a settlement names it.
     #[prost(int64, tag = "7")]
     pub window_start_ms: i64,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Lease {
-    #[prost(bytes = "vec", tag = "1")]
-    pub quota_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(uint32, tag = "2")]
-    pub version: u32,
-    #[prost(string, tag = "3")]
-    pub partition: ::prost::alloc::string::String,
-    #[prost(int64, tag = "4")]
-    pub amount: i64,
-    #[prost(int64, tag = "5")]
-    pub expires_at_ms: i64,
-    #[prost(bytes = "vec", tag = "6")]
-    pub lease_id: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SettleRequest {
