@@ -64,7 +64,7 @@ pub fn Overview(props: &Props) -> Html {
             if fresh && here.can(Need::Write) { <FirstSteps /> }
             { figures(&summary) }
             <OverTime requests={requests.state.clone()} here={here.clone()} {range} />
-            <div class="grid-2">
+            <div class="stack loose">
                 <Spending costs={costs.state.clone()} reload={costs.reload.clone()} />
                 <Top top={top.state.clone()} />
             </div>
@@ -116,7 +116,7 @@ pub fn figures(summary: &Load<Figures>) -> Html {
             html! {
                 <div class="grid-4">
                     <Stat label="Requests" value={grouped(summary.requests.total_requests)} note={html! { errors }} />
-                    <Stat label="Cost" value={dollars(cost)} exact={exact_dollars(cost)} note={html! { "as billed by the providers' prices" }} />
+                    <Stat label="Cost" value={dollars(cost)} exact={exact_dollars(cost)} note={html! { "by the prices set for each API" }} />
                     <Stat label="Errors" value={share(summary.requests.error_rate)} note={html! { "of all requests" }} />
                     <Stat label="Latency, p95" value={latency_words(summary.latency.p95)} note={html! { latency }} />
                 </div>
