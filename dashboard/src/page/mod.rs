@@ -2,6 +2,7 @@
 
 pub mod analytics;
 pub mod api_editor;
+pub mod api_form;
 pub mod api_presets;
 pub mod apis;
 pub mod audit;
