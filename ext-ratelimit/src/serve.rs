@@ -83,25 +83,7 @@ impl Server {
                 Some(RedisLedger::new(connection).with_timeout(ledger_timeout(&config)))
             }
         };
-        let bus: Arc<dyn EventBus> = match (&config.kafka, &config.events_redis_url) {
-            (Some(kafka), _) => {
-                background.spawn(Kafka::ensure_topic(kafka.clone()));
-                Arc::new(Kafka::new(kafka.clone(), metrics.clone())?)
-            }
-            (None, None) => Arc::new(Discard::new(metrics.clone())),
-            (None, Some(url)) => {
-                let connection = store::connect("EVENTS_REDIS_URL", url.expose(), EVENTS_TIMEOUT)?;
-                store::refuse_eviction("EVENTS_REDIS_URL", connection.clone()).await?;
-                let streams = Arc::new(RedisStreams::new(
-                    connection,
-                    config.events_bytes_max,
-                    metrics.clone(),
-                ));
-                let measured = streams.clone();
-                background.spawn(async move { measured.measure_forever().await });
-                streams
-            }
-        };
+        let bus = event_bus(&config, &metrics, &mut background).await?;
         let ledger = Arc::new(Failover::new(
             primary,
             MemoryLedger::new(),
@@ -225,6 +207,32 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.grpc.abort();
     }
+}
+
+/// The bus that the configuration asks for, and what has to run beside it.
+async fn event_bus(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    background: &mut JoinSet<()>,
+) -> Result<Arc<dyn EventBus>, StartError> {
+    if let Some(kafka) = &config.kafka {
+        background.spawn(Kafka::ensure_topic(kafka.clone()));
+        return Ok(Arc::new(Kafka::new(kafka.clone(), metrics.clone())?));
+    }
+    let Some(url) = &config.events_redis_url else {
+        return Ok(Arc::new(Discard::new(metrics.clone())));
+    };
+    let connection = store::connect("EVENTS_REDIS_URL", url.expose(), EVENTS_TIMEOUT)?;
+    store::refuse_eviction("EVENTS_REDIS_URL", connection.clone()).await?;
+    store::warn_of_forgetting("EVENTS_REDIS_URL", connection.clone()).await;
+    let streams = Arc::new(RedisStreams::new(
+        connection,
+        config.events_bytes_max,
+        metrics.clone(),
+    ));
+    let measured = streams.clone();
+    background.spawn(async move { measured.measure_forever().await });
+    Ok(streams)
 }
 
 /// The connection's own patience is above every call's: deadlines are decided per call, and a command that was sent

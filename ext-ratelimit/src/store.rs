@@ -66,12 +66,20 @@ pub async fn refuse_eviction(
         return Ok(());
     };
     match info {
-        Ok(info) => match policy(&info) {
+        Ok(info) => match field(&info, "maxmemory_policy") {
             Some(policy) if policy.starts_with("allkeys-") => Err(StoreError::Evicts {
                 name,
                 policy: policy.to_owned(),
             }),
-            Some(_) => Ok(()),
+            Some("noeviction") => Ok(()),
+            Some(policy) => {
+                tracing::warn!(
+                    name,
+                    policy,
+                    "redis may evict counters that expire, and spent budgets with them: set maxmemory-policy to noeviction"
+                );
+                Ok(())
+            }
             None => {
                 tracing::warn!(
                     name,
@@ -87,10 +95,27 @@ pub async fn refuse_eviction(
     }
 }
 
-fn policy(info: &str) -> Option<&str> {
+/// Warns of a Redis that forgets acknowledged events when it ends.
+pub async fn warn_of_forgetting(name: &'static str, mut connection: ConnectionManager) {
+    let mut info = redis::cmd("INFO");
+    let asked = info.arg("persistence").query_async::<String>(&mut connection);
+    // Away at start, or silent about it: said already, or the operator's to know.
+    let Ok(Ok(info)) = tokio::time::timeout(START_PATIENCE, asked).await else {
+        return;
+    };
+    if field(&info, "aof_enabled") == Some("0") {
+        tracing::warn!(
+            name,
+            "redis keeps no append-only file: events that it has acknowledged are lost when it ends; set appendonly to yes"
+        );
+    }
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines()
-        .find_map(|line| line.strip_prefix("maxmemory_policy:"))
-        .map(str::trim)
+        .filter_map(|line| line.split_once(':'))
+        .find(|(field, _)| *field == name)
+        .map(|(_, value)| value.trim())
 }
 
 #[cfg(test)]
@@ -98,11 +123,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_is_read_from_info() {
-        assert_eq!(
-            policy("# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n"),
-            Some("allkeys-lru")
-        );
-        assert_eq!(policy("# Memory\r\n"), None);
+    fn a_field_is_read_from_info() {
+        let info = "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n";
+        assert_eq!(field(info, "maxmemory_policy"), Some("allkeys-lru"));
+        assert_eq!(field(info, "maxmemory"), Some("0"));
+        assert_eq!(field("# Memory\r\n", "maxmemory"), None);
     }
 }

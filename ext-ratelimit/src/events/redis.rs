@@ -3,6 +3,8 @@
 //! Entry format: one field `b`, a protobuf `rateguard.v1.ReportUsageRequest` (`node_id`, `events`), so that a batch of
 //! a hundred events costs one XADD. Entries leave only after the consumer has acknowledged them; nothing is ever
 //! trimmed. Their size is measured with MEMORY USAGE every second, and between measurements what was added counts.
+//!
+//! Every stream has the consumer's group from the start, so that a consumer that comes later begins with the first entry.
 
 use super::{BusError, EventBus, Published};
 use crate::keys;
@@ -20,6 +22,9 @@ const FIELD: &str = "b";
 
 /// Bytes that Redis needs for an entry beyond its payload, roughly.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
+
+/// The consumer group. It begins with the first entry of a stream.
+const CONSUMER_GROUP: &str = "analytics-consumer";
 
 /// How often the streams are measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,9 +46,14 @@ impl RedisStreams {
         }
     }
 
-    /// Measures the streams until cancelled.
+    /// Sees to the consumer's group and measures the streams until cancelled.
     pub async fn measure_forever(&self) {
+        let all: Vec<u8> = (0..keys::EVENT_STREAM_COUNT).collect();
+        let mut has_groups = false;
         loop {
+            if !has_groups {
+                has_groups = self.make_groups(&all).await.is_ok();
+            }
             self.measure().await;
             tokio::time::sleep(MEASURE_INTERVAL).await;
         }
@@ -62,12 +72,39 @@ impl RedisStreams {
         let mut connection = self.connection.clone();
         let sizes: Result<Vec<Option<u64>>, _> = pipe.query_async(&mut connection).await;
         if let Ok(sizes) = sizes {
+            // Gone with a FLUSHALL, or with a Redis that kept nothing: their groups went with them.
+            let missing: Vec<u8> = (0..)
+                .zip(&sizes)
+                .filter_map(|(stream, size)| size.is_none().then_some(stream))
+                .collect();
+            // A failure leaves them missing, and the next measurement tries again.
+            let _ = self.make_groups(&missing).await;
             let bytes = sizes.into_iter().flatten().fold(0_u64, u64::saturating_add);
             self.bytes.store(bytes, Ordering::Release);
             self.metrics
                 .events_stream_bytes
                 .set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Makes streams with the consumer's group, where they have none.
+    async fn make_groups(&self, streams: &[u8]) -> Result<(), redis::RedisError> {
+        let mut connection = self.connection.clone();
+        for stream in streams {
+            let made: Result<(), _> = redis::cmd("XGROUP")
+                .arg("CREATE")
+                .arg(keys::event_stream(*stream))
+                .arg(CONSUMER_GROUP)
+                .arg("0")
+                .arg("MKSTREAM")
+                .query_async(&mut connection)
+                .await;
+            match made {
+                Err(error) if error.code() != Some("BUSYGROUP") => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     async fn add(&self, node_id: &str, events: Vec<RequestEvent>) -> Result<(), BusError> {

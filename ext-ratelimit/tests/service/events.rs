@@ -4,7 +4,7 @@ use crate::harness::*;
 use prost::Message;
 use rateguard_ext_ratelimit::config::Config;
 use rateguard_wire::v1;
-use redis::streams::StreamRangeReply;
+use redis::streams::{StreamInfoGroupsReply, StreamRangeReply, StreamReadReply};
 use tonic::Code;
 
 fn usage(range: std::ops::Range<u16>) -> v1::ReportUsageRequest {
@@ -139,6 +139,59 @@ async fn ev_01_full_streams_refuse_and_lose_nothing() {
         async move { client.report_usage(call(usage(0..100))).await.is_ok() }
     })
     .await;
+}
+
+/// Names of the consumer groups of a stream; none where the stream is missing.
+fn groups(redis: &Redis, stream: u8) -> Vec<String> {
+    let key = format!("rg1:{{events:{stream}}}");
+    let reply: redis::RedisResult<StreamInfoGroupsReply> = redis::cmd("XINFO")
+        .arg("GROUPS")
+        .arg(key)
+        .query(&mut redis.connection());
+    reply.map_or_else(
+        |_| Vec::new(),
+        |reply| reply.groups.into_iter().map(|group| group.name).collect(),
+    )
+}
+
+#[tokio::test]
+async fn a_consumer_that_comes_late_finds_its_group_and_the_first_entry() {
+    let (redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
+    let service = Service::governed(&redis, &plane).await;
+    let every_stream_has_it = || async { (0..16).all(|n| groups(&redis, n) == ["analytics-consumer"]) };
+    until("the groups are there", every_stream_has_it).await;
+    // Whoever empties this Redis takes the groups too.
+    redis::cmd("FLUSHALL")
+        .exec(&mut redis.connection())
+        .expect("emptied");
+    until("the groups are there again", every_stream_has_it).await;
+    service
+        .client()
+        .report_usage(call(usage(0..10)))
+        .await
+        .expect("taken");
+    let stream = WORKSPACE[15] % 16;
+    let reply: StreamReadReply = redis::cmd("XREADGROUP")
+        .arg(&["GROUP", "analytics-consumer", "late", "STREAMS"])
+        .arg(format!("rg1:{{events:{stream}}}"))
+        .arg(">")
+        .query(&mut redis.connection())
+        .expect("entries");
+    assert_eq!(reply.keys[0].ids.len(), 1);
+}
+
+#[tokio::test]
+async fn the_streams_can_have_a_redis_of_their_own() {
+    let (ledger, streams, plane) = (Redis::start(&[]), Redis::start(&[]), ControlPlane::start().await);
+    let service = Service::governed_with(&ledger, &plane, |c| {
+        c.events_redis_url = Config::for_testing(OWN_TOKEN)
+            .with_redis(&streams.url())
+            .events_redis_url;
+    })
+    .await;
+    let mut client = service.client();
+    client.report_usage(call(usage(0..10))).await.expect("taken");
+    assert_eq!((events(&streams).len(), events(&ledger).len()), (10, 0));
 }
 
 #[tokio::test]

@@ -172,6 +172,48 @@ async fn the_program_says_where_it_listens_and_ends_on_sigterm() {
     assert!(child.wait().expect("ends").success());
 }
 
+/// What the program logs until it listens, on this Redis.
+fn log_of_start(redis: &Redis) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rateguard-ext-ratelimit"))
+        .env_clear()
+        .env("RATEGUARD_ENV", "development")
+        .env("GRPC_LISTEN_ADDR", "127.0.0.1:0")
+        .env("HTTP_LISTEN_ADDR", "127.0.0.1:0")
+        .env("DATA_PLANE_TOKEN", OWN_TOKEN)
+        .env("REDIS_URL", redis.url())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let lines = BufReader::new(child.stderr.take().expect("piped"))
+        .lines()
+        .map_while(Result::ok);
+    let mut log = String::new();
+    for line in lines {
+        log.push_str(&line);
+        if line.contains("listening grpc=") {
+            break;
+        }
+    }
+    child.kill().expect("running");
+    child.wait().expect("ended");
+    log
+}
+
+#[test]
+fn rl_13_the_start_warns_of_a_redis_that_may_forget() {
+    let forgetful = Redis::start(&["--maxmemory-policy", "volatile-lru"]);
+    let log = log_of_start(&forgetful);
+    assert!(
+        log.contains("volatile-lru") && log.contains("no append-only file"),
+        "{log}"
+    );
+    let log = log_of_start(&Redis::durable());
+    assert!(
+        log.contains("listening") && !log.contains("noeviction") && !log.contains("append-only"),
+        "{log}"
+    );
+}
+
 #[test]
 fn a_wrong_configuration_ends_the_program_before_it_listens() {
     for (name, value) in [
