@@ -13,17 +13,23 @@ use crate::state::{AppState, Sources};
 use crate::{data_plane_token, feed, http, prices, telemetry};
 use anyhow::Context as _;
 use sqlx::PgPool;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// The migrations, compiled in.
-pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+/// The migrations, compiled in. Ones that only a newer version knows are no fault: they only add, and while versions
+/// are rolled out or back this one runs on them.
+pub static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("migrations/postgres");
+    migrator.set_ignore_missing(true);
+    migrator
+});
 
 const CONNECTIONS_MAX: u32 = 16;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -27,7 +27,6 @@ impl AccessToken {
     }
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Uuid,
@@ -85,18 +84,18 @@ pub async fn insert(
         last_used_at: _,
         revoked_at: _,
     } = token;
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO access_token (id, workspace_id, user_id, name, role, sha256, created_at, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        id,
+        workspace_id,
+        user_id,
+        name,
+        role.as_str(),
+        sha256,
+        created_at,
+        expires_at
     )
-    .bind(id)
-    .bind(workspace_id)
-    .bind(user_id)
-    .bind(name)
-    .bind(role.as_str())
-    .bind(sha256)
-    .bind(created_at)
-    .bind(expires_at)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -104,11 +103,12 @@ pub async fn insert(
 
 /// Whose token this is, in force or not. The hash is what names its workspace.
 pub async fn by_sha256(db: &PgPool, sha256: &[u8]) -> Result<Option<AccessToken>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, user_id, name, role, created_at, expires_at, last_used_at, revoked_at
          FROM access_token WHERE sha256 = $1",
+        sha256
     )
-    .bind(sha256)
     .fetch_optional(db)
     .await?;
     row.map(AccessToken::try_from).transpose()
@@ -116,12 +116,14 @@ pub async fn by_sha256(db: &PgPool, sha256: &[u8]) -> Result<Option<AccessToken>
 
 /// Notes a use.
 pub async fn touch(db: &PgPool, workspace_id: Uuid, id: Uuid, used_at: DateTime<Utc>) -> Result<(), DbError> {
-    sqlx::query("UPDATE access_token SET last_used_at = $3 WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .bind(used_at)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "UPDATE access_token SET last_used_at = $3 WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id,
+        used_at
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -132,18 +134,19 @@ pub async fn list(
     user_id: Option<Uuid>,
     page: &Page,
 ) -> Result<Vec<AccessToken>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, user_id, name, role, created_at, expires_at, last_used_at, revoked_at
          FROM access_token WHERE workspace_id = $1 AND ($2::uuid IS NULL OR user_id = $2)
            AND ($3::timestamptz IS NULL OR (created_at, id) > ($3, $4::uuid))
          ORDER BY created_at, id
          LIMIT $5",
+        workspace_id,
+        user_id,
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(user_id)
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(AccessToken::try_from).collect()
@@ -154,12 +157,13 @@ pub async fn for_update(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<AccessToken>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, user_id, name, role, created_at, expires_at, last_used_at, revoked_at
          FROM access_token WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+        workspace_id,
+        id
     )
-    .bind(workspace_id)
-    .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
     row.map(AccessToken::try_from).transpose()
@@ -172,13 +176,13 @@ pub async fn count_in_force(
     user_id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<i64, DbError> {
-    Ok(sqlx::query_scalar(
-        "SELECT count(*) FROM access_token
+    Ok(sqlx::query_scalar!(
+        "SELECT count(*) AS \"count!\" FROM access_token
          WHERE workspace_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3",
+        workspace_id,
+        user_id,
+        now
     )
-    .bind(workspace_id)
-    .bind(user_id)
-    .bind(now)
     .fetch_one(&mut **tx)
     .await?)
 }
@@ -190,12 +194,12 @@ pub async fn revoke(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE access_token SET revoked_at = $3 WHERE workspace_id = $1 AND id = $2 AND revoked_at IS NULL",
+        workspace_id,
+        id,
+        now
     )
-    .bind(workspace_id)
-    .bind(id)
-    .bind(now)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -208,13 +212,13 @@ pub async fn revoke_of_user(
     user_id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE access_token SET revoked_at = $3
          WHERE workspace_id = $1 AND user_id = $2 AND revoked_at IS NULL",
+        workspace_id,
+        user_id,
+        now
     )
-    .bind(workspace_id)
-    .bind(user_id)
-    .bind(now)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -38,7 +38,6 @@ pub struct Api {
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Uuid,
@@ -106,67 +105,69 @@ impl TryFrom<Row> for Api {
 }
 
 pub async fn insert(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version: i64) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO api (id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
-                          credential_key_id, usage_format, cost_model, price_version, timeout_ms, forward_cookies,
-                          stream_cost_comment, is_active, created_at, updated_at, feed_version,
-                          catalogue_version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+    sqlx::query!(
+        "INSERT INTO api (id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name,
+                          credential, credential_key_id, usage_format, cost_model, price_version,
+                          timeout_ms, forward_cookies, stream_cost_comment, is_active, created_at,
+                          updated_at, feed_version, catalogue_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                $20, $21)",
+        api.id,
+        api.workspace_id,
+        &api.name,
+        &api.slug,
+        &api.base_url,
+        &api.hosts,
+        api.auth_type.as_str(),
+        api.auth_header_name.as_deref(),
+        api.credential.as_ref().map(|sealed| sealed.text.as_str()),
+        api.credential.as_ref().map(|sealed| sealed.key_id.as_str()),
+        api.usage_format.as_str(),
+        api.cost_model.as_ref().map(cost_model::to_json),
+        &api.price_version,
+        i32::try_from(api.timeout_ms).unwrap_or(i32::MAX),
+        api.forward_cookies,
+        api.stream_cost_comment,
+        api.is_active,
+        api.created_at,
+        api.updated_at,
+        feed_version,
+        api.catalogue_version.as_deref()
     )
-    .bind(api.id)
-    .bind(api.workspace_id)
-    .bind(&api.name)
-    .bind(&api.slug)
-    .bind(&api.base_url)
-    .bind(&api.hosts)
-    .bind(api.auth_type.as_str())
-    .bind(&api.auth_header_name)
-    .bind(api.credential.as_ref().map(|sealed| &sealed.text))
-    .bind(api.credential.as_ref().map(|sealed| &sealed.key_id))
-    .bind(api.usage_format.as_str())
-    .bind(api.cost_model.as_ref().map(cost_model::to_json))
-    .bind(&api.price_version)
-    .bind(i32::try_from(api.timeout_ms).unwrap_or(i32::MAX))
-    .bind(api.forward_cookies)
-    .bind(api.stream_cost_comment)
-    .bind(api.is_active)
-    .bind(api.created_at)
-    .bind(api.updated_at)
-    .bind(feed_version)
-    .bind(&api.catalogue_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
 pub async fn update(tx: &mut Transaction<'_, Postgres>, api: &Api, feed_version: i64) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE api SET name = $3, slug = $4, base_url = $5, hosts = $6, auth_type = $7, auth_header_name = $8,
-                        credential = $9, credential_key_id = $10, usage_format = $11, cost_model = $12,
-                        price_version = $13, timeout_ms = $14, forward_cookies = $15, stream_cost_comment = $16,
-                        is_active = $17, updated_at = $18, feed_version = $19, catalogue_version = $20
+    sqlx::query!(
+        "UPDATE api SET name = $3, slug = $4, base_url = $5, hosts = $6, auth_type = $7,
+                        auth_header_name = $8, credential = $9, credential_key_id = $10,
+                        usage_format = $11, cost_model = $12, price_version = $13, timeout_ms = $14,
+                        forward_cookies = $15, stream_cost_comment = $16, is_active = $17,
+                        updated_at = $18, feed_version = $19, catalogue_version = $20
          WHERE workspace_id = $1 AND id = $2",
+        api.workspace_id,
+        api.id,
+        &api.name,
+        &api.slug,
+        &api.base_url,
+        &api.hosts,
+        api.auth_type.as_str(),
+        api.auth_header_name.as_deref(),
+        api.credential.as_ref().map(|sealed| sealed.text.as_str()),
+        api.credential.as_ref().map(|sealed| sealed.key_id.as_str()),
+        api.usage_format.as_str(),
+        api.cost_model.as_ref().map(cost_model::to_json),
+        &api.price_version,
+        i32::try_from(api.timeout_ms).unwrap_or(i32::MAX),
+        api.forward_cookies,
+        api.stream_cost_comment,
+        api.is_active,
+        api.updated_at,
+        feed_version,
+        api.catalogue_version.as_deref()
     )
-    .bind(api.workspace_id)
-    .bind(api.id)
-    .bind(&api.name)
-    .bind(&api.slug)
-    .bind(&api.base_url)
-    .bind(&api.hosts)
-    .bind(api.auth_type.as_str())
-    .bind(&api.auth_header_name)
-    .bind(api.credential.as_ref().map(|sealed| &sealed.text))
-    .bind(api.credential.as_ref().map(|sealed| &sealed.key_id))
-    .bind(api.usage_format.as_str())
-    .bind(api.cost_model.as_ref().map(cost_model::to_json))
-    .bind(&api.price_version)
-    .bind(i32::try_from(api.timeout_ms).unwrap_or(i32::MAX))
-    .bind(api.forward_cookies)
-    .bind(api.stream_cost_comment)
-    .bind(api.is_active)
-    .bind(api.updated_at)
-    .bind(feed_version)
-    .bind(&api.catalogue_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -178,17 +179,20 @@ pub async fn delete(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Vec<Uuid>>, DbError> {
-    let rules: Vec<Uuid> =
-        sqlx::query_scalar("DELETE FROM rule WHERE workspace_id = $1 AND api_id = $2 RETURNING id")
-            .bind(workspace_id)
-            .bind(id)
-            .fetch_all(&mut **tx)
-            .await?;
-    let done = sqlx::query("DELETE FROM api WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
+    let rules: Vec<Uuid> = sqlx::query_scalar!(
+        "DELETE FROM rule WHERE workspace_id = $1 AND api_id = $2 RETURNING id",
+        workspace_id,
+        id
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let done = sqlx::query!(
+        "DELETE FROM api WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok((done.rows_affected() == 1).then_some(rules))
 }
 
@@ -207,41 +211,59 @@ pub async fn list(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Api>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM api
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
+                credential_key_id, usage_format, cost_model, price_version, catalogue_version, timeout_ms,
+                forward_cookies, stream_cost_comment, is_active, created_at, updated_at
+         FROM api
          WHERE workspace_id = $1
            AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0 OR position(lower($2) IN slug) > 0)
            AND ($3::boolean IS NULL OR is_active = $3)
            AND ($4::timestamptz IS NULL OR (created_at, id) > ($4, $5::uuid))
          ORDER BY created_at, id
          LIMIT $6",
+        workspace_id,
+        filter.name.as_deref(),
+        filter.is_active,
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(&filter.name)
-    .bind(filter.is_active)
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Api::try_from).collect()
 }
 
 pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Api>, DbError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
+                credential_key_id, usage_format, cost_model, price_version, catalogue_version, timeout_ms,
+                forward_cookies, stream_cost_comment, is_active, created_at, updated_at
+         FROM api
+         WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
     row.map(Api::try_from).transpose()
 }
 
 pub async fn by_slug(db: &PgPool, workspace_id: Uuid, slug: &str) -> Result<Option<Api>, DbError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 AND slug = $2")
-        .bind(workspace_id)
-        .bind(slug)
-        .fetch_optional(db)
-        .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
+                credential_key_id, usage_format, cost_model, price_version, catalogue_version, timeout_ms,
+                forward_cookies, stream_cost_comment, is_active, created_at, updated_at
+         FROM api
+         WHERE workspace_id = $1 AND slug = $2",
+        workspace_id,
+        slug
+    )
+    .fetch_optional(db)
+    .await?;
     row.map(Api::try_from).transpose()
 }
 
@@ -251,11 +273,18 @@ pub async fn for_update(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Api>, DbError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM api WHERE workspace_id = $1 AND id = $2 FOR UPDATE")
-        .bind(workspace_id)
-        .bind(id)
-        .fetch_optional(&mut **tx)
-        .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
+                credential_key_id, usage_format, cost_model, price_version, catalogue_version, timeout_ms,
+                forward_cookies, stream_cost_comment, is_active, created_at, updated_at
+         FROM api
+         WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+        workspace_id,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
     row.map(Api::try_from).transpose()
 }
 
@@ -269,26 +298,26 @@ pub async fn reprice(
     feed_version: i64,
 ) -> Result<(), DbError> {
     let price_version = cost_model::price_version(Some(model));
-    sqlx::query(
+    sqlx::query!(
         "UPDATE api SET cost_model = $2, price_version = $3, catalogue_version = $4, updated_at = $5,
                         feed_version = $6
          WHERE workspace_id = $1 AND catalogue_version IS NOT NULL AND price_version <> $3",
+        workspace_id,
+        cost_model::to_json(model),
+        &price_version,
+        catalogue_version,
+        now,
+        feed_version
     )
-    .bind(workspace_id)
-    .bind(cost_model::to_json(model))
-    .bind(&price_version)
-    .bind(catalogue_version)
-    .bind(now)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
-    sqlx::query(
+    sqlx::query!(
         "UPDATE api SET catalogue_version = $2
          WHERE workspace_id = $1 AND catalogue_version IS NOT NULL AND price_version = $3",
+        workspace_id,
+        catalogue_version,
+        &price_version
     )
-    .bind(workspace_id)
-    .bind(catalogue_version)
-    .bind(&price_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -296,12 +325,12 @@ pub async fn reprice(
 
 /// Workspaces with APIs that an older catalogue priced.
 pub async fn workspaces_behind_catalogue(db: &PgPool, version: &str) -> Result<Vec<Uuid>, DbError> {
-    Ok(
-        sqlx::query_scalar("SELECT DISTINCT workspace_id FROM api WHERE catalogue_version < $1")
-            .bind(version)
-            .fetch_all(db)
-            .await?,
+    Ok(sqlx::query_scalar!(
+        "SELECT DISTINCT workspace_id FROM api WHERE catalogue_version < $1",
+        version
     )
+    .fetch_all(db)
+    .await?)
 }
 
 /// How many of these ids are APIs of the workspace.
@@ -310,11 +339,13 @@ pub async fn count_of(
     workspace_id: Uuid,
     ids: &[Uuid],
 ) -> Result<usize, DbError> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM api WHERE workspace_id = $1 AND id = ANY ($2)")
-        .bind(workspace_id)
-        .bind(ids)
-        .fetch_one(&mut **tx)
-        .await?;
+    let count: i64 = sqlx::query_scalar!(
+        "SELECT count(*) AS \"count!\" FROM api WHERE workspace_id = $1 AND id = ANY ($2)",
+        workspace_id,
+        ids
+    )
+    .fetch_one(&mut **tx)
+    .await?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
@@ -325,12 +356,12 @@ pub async fn with_host(
     id: Uuid,
     hosts: &[String],
 ) -> Result<Option<String>, DbError> {
-    Ok(sqlx::query_scalar(
+    Ok(sqlx::query_scalar!(
         "SELECT slug FROM api WHERE workspace_id = $1 AND id <> $2 AND hosts && $3 ORDER BY slug LIMIT 1",
+        workspace_id,
+        id,
+        hosts
     )
-    .bind(workspace_id)
-    .bind(id)
-    .bind(hosts)
     .fetch_optional(&mut **tx)
     .await?)
 }

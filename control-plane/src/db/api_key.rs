@@ -32,7 +32,6 @@ pub struct Key {
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Uuid,
@@ -91,25 +90,26 @@ fn tags_json(tags: &BTreeMap<String, String>) -> Value {
 
 /// Stores a key record. Its secret follows by [`insert_secret`].
 pub async fn insert(tx: &mut Transaction<'_, Postgres>, key: &Key, feed_version: i64) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO api_key (id, workspace_id, name, environment, prefix, is_active, expires_at, allowed_api_ids,
-                              allowed_models, tags, owner_id, created_at, updated_at, feed_version)
+    sqlx::query!(
+        "INSERT INTO api_key (id, workspace_id, name, environment, prefix, is_active, expires_at,
+                              allowed_api_ids, allowed_models, tags, owner_id, created_at, updated_at,
+                              feed_version)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        key.id,
+        key.workspace_id,
+        &key.name,
+        key.environment.as_str(),
+        &key.prefix,
+        key.is_active,
+        key.expires_at,
+        &key.allowed_api_ids,
+        &key.allowed_models,
+        tags_json(&key.tags),
+        key.owner_id,
+        key.created_at,
+        key.updated_at,
+        feed_version
     )
-    .bind(key.id)
-    .bind(key.workspace_id)
-    .bind(&key.name)
-    .bind(key.environment.as_str())
-    .bind(&key.prefix)
-    .bind(key.is_active)
-    .bind(key.expires_at)
-    .bind(&key.allowed_api_ids)
-    .bind(&key.allowed_models)
-    .bind(tags_json(&key.tags))
-    .bind(key.owner_id)
-    .bind(key.created_at)
-    .bind(key.updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -121,12 +121,14 @@ pub async fn insert_secret(
     digest: Digest,
     created_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO api_key_secret (api_key_id, sha256, created_at) VALUES ($1, $2, $3)")
-        .bind(key_id)
-        .bind(digest.as_bytes().as_slice())
-        .bind(created_at)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO api_key_secret (api_key_id, sha256, created_at) VALUES ($1, $2, $3)",
+        key_id,
+        digest.as_bytes().as_slice(),
+        created_at
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -138,46 +140,46 @@ pub async fn end_secrets(
     now: DateTime<Utc>,
     not_after: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE api_key_secret s SET not_after = LEAST(s.not_after, $3)
          FROM api_key k WHERE k.id = s.api_key_id AND k.workspace_id = $1 AND k.id = $2",
+        workspace_id,
+        key_id,
+        not_after
     )
-    .bind(workspace_id)
-    .bind(key_id)
-    .bind(not_after)
     .execute(&mut **tx)
     .await?;
-    sqlx::query(
+    sqlx::query!(
         "DELETE FROM api_key_secret s USING api_key k
          WHERE k.id = s.api_key_id AND k.workspace_id = $1 AND k.id = $2 AND s.not_after <= $3",
+        workspace_id,
+        key_id,
+        now
     )
-    .bind(workspace_id)
-    .bind(key_id)
-    .bind(now)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
 pub async fn update(tx: &mut Transaction<'_, Postgres>, key: &Key, feed_version: i64) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE api_key SET name = $3, prefix = $4, is_active = $5, revoked_at = $6, expires_at = $7,
                             allowed_api_ids = $8, allowed_models = $9, tags = $10, updated_at = $11,
                             feed_version = $12
          WHERE workspace_id = $1 AND id = $2",
+        key.workspace_id,
+        key.id,
+        &key.name,
+        &key.prefix,
+        key.is_active,
+        key.revoked_at,
+        key.expires_at,
+        &key.allowed_api_ids,
+        &key.allowed_models,
+        tags_json(&key.tags),
+        key.updated_at,
+        feed_version
     )
-    .bind(key.workspace_id)
-    .bind(key.id)
-    .bind(&key.name)
-    .bind(&key.prefix)
-    .bind(key.is_active)
-    .bind(key.revoked_at)
-    .bind(key.expires_at)
-    .bind(&key.allowed_api_ids)
-    .bind(&key.allowed_models)
-    .bind(tags_json(&key.tags))
-    .bind(key.updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -191,15 +193,15 @@ pub async fn delete(
     now: DateTime<Utc>,
     feed_version: i64,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE api_key SET deleted_at = $3, revoked_at = COALESCE(revoked_at, $3), updated_at = $3,
                             feed_version = $4
          WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL",
+        workspace_id,
+        id,
+        now,
+        feed_version
     )
-    .bind(workspace_id)
-    .bind(id)
-    .bind(now)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -226,8 +228,11 @@ pub async fn list(
     now: DateTime<Utc>,
     page: &Page,
 ) -> Result<Vec<Key>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM api_key
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, name, environment, prefix, is_active, revoked_at, expires_at,
+                allowed_api_ids, allowed_models, tags, owner_id, last_used_at, created_at, updated_at
+         FROM api_key
          WHERE workspace_id = $1 AND deleted_at IS NULL
            AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0)
            AND ($3::text IS NULL OR starts_with(prefix, $3))
@@ -240,29 +245,34 @@ pub async fn list(
            AND ($8::timestamptz IS NULL OR (created_at, id) > ($8, $9::uuid))
          ORDER BY created_at, id
          LIMIT $10",
+        workspace_id,
+        filter.name.as_deref(),
+        filter.prefix.as_deref(),
+        filter.environment.map(Environment::as_str),
+        filter.api_id,
+        filter.status.map(KeyStatus::as_str),
+        now,
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(&filter.name)
-    .bind(&filter.prefix)
-    .bind(filter.environment.map(Environment::as_str))
-    .bind(filter.api_id)
-    .bind(filter.status.map(KeyStatus::as_str))
-    .bind(now)
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Key::try_from).collect()
 }
 
 pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Key>, DbError> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT * FROM api_key WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL")
-            .bind(workspace_id)
-            .bind(id)
-            .fetch_optional(db)
-            .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, name, environment, prefix, is_active, revoked_at, expires_at,
+                allowed_api_ids, allowed_models, tags, owner_id, last_used_at, created_at, updated_at
+         FROM api_key
+         WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL",
+        workspace_id,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
     row.map(Key::try_from).transpose()
 }
 
@@ -272,11 +282,15 @@ pub async fn for_update(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Key>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT * FROM api_key WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE",
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, name, environment, prefix, is_active, revoked_at, expires_at,
+                allowed_api_ids, allowed_models, tags, owner_id, last_used_at, created_at, updated_at
+         FROM api_key
+         WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE",
+        workspace_id,
+        id
     )
-    .bind(workspace_id)
-    .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Key::try_from).transpose()

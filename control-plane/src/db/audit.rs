@@ -26,7 +26,6 @@ pub struct Record {
     pub request_id: Option<Uuid>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Option<Uuid>,
@@ -79,26 +78,28 @@ impl TryFrom<Row> for Listed {
 }
 
 pub async fn insert(tx: &mut Transaction<'_, Postgres>, record: &Record) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO audit_entry (id, workspace_id, at, user_id, session_id, token_id, action, resource_type,
-                                  resource_id, resource_name, before, after, ip, user_agent, request_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12::jsonb, $13, $14, $15)",
+    sqlx::query!(
+        "INSERT INTO audit_entry (id, workspace_id, at, user_id, session_id, token_id, action,
+                                  resource_type, resource_id, resource_name, before, after, ip,
+                                  user_agent, request_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb, $13, $14,
+                $15)",
+        record.id,
+        record.workspace_id,
+        record.at,
+        record.user_id,
+        record.session_id,
+        record.token_id,
+        record.action.as_str(),
+        record.action.resource_type(),
+        record.resource_id,
+        &record.resource_name,
+        record.before.as_deref(),
+        record.after.as_deref(),
+        record.ip.as_deref(),
+        record.user_agent.as_deref(),
+        record.request_id
     )
-    .bind(record.id)
-    .bind(record.workspace_id)
-    .bind(record.at)
-    .bind(record.user_id)
-    .bind(record.session_id)
-    .bind(record.token_id)
-    .bind(record.action.as_str())
-    .bind(record.action.resource_type())
-    .bind(record.resource_id)
-    .bind(&record.resource_name)
-    .bind(&record.before)
-    .bind(&record.after)
-    .bind(&record.ip)
-    .bind(&record.user_agent)
-    .bind(record.request_id)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -124,10 +125,11 @@ pub async fn list(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Listed>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
         "SELECT e.id, e.workspace_id, e.at, e.user_id, e.session_id, e.token_id, e.action, e.resource_id,
-                e.resource_name, e.before::text AS before, e.after::text AS after, e.ip, e.user_agent, e.request_id,
-                u.email
+                e.resource_name, e.before::text AS before, e.after::text AS after, e.ip, e.user_agent,
+                e.request_id, u.email AS \"email?\"
          FROM audit_entry e LEFT JOIN app_user u ON u.id = e.user_id
          WHERE e.workspace_id = $1
            AND ($2::text IS NULL OR e.action = $2)
@@ -139,17 +141,17 @@ pub async fn list(
            AND ($8::timestamptz IS NULL OR (e.at, e.id) < ($8, $9::uuid))
          ORDER BY e.at DESC, e.id DESC
          LIMIT $10",
+        workspace_id,
+        filter.action.map(AuditAction::as_str),
+        filter.resource_type.as_deref(),
+        filter.resource_id,
+        filter.user_id,
+        filter.from,
+        filter.to,
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(filter.action.map(AuditAction::as_str))
-    .bind(&filter.resource_type)
-    .bind(filter.resource_id)
-    .bind(filter.user_id)
-    .bind(filter.from)
-    .bind(filter.to)
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Listed::try_from).collect()

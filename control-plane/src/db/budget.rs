@@ -29,7 +29,6 @@ pub struct Budget {
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Uuid,
@@ -78,25 +77,26 @@ pub async fn upsert_monthly(
     budget: &Budget,
     feed_version: i64,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO budget (id, workspace_id, version, name, subject_type, subject, limit_nanos, window_type,
-                             auto_shutoff, failure_mode, created_at, updated_at, feed_version)
+    sqlx::query!(
+        "INSERT INTO budget (id, workspace_id, version, name, subject_type, subject, limit_nanos,
+                             window_type, auto_shutoff, failure_mode, created_at, updated_at,
+                             feed_version)
          VALUES ($1, $2, $3, $4, 'WORKSPACE', '', $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (workspace_id, subject_type, subject, window_type) DO UPDATE
          SET name = $4, limit_nanos = $5, auto_shutoff = $7, failure_mode = $8, updated_at = $10,
              feed_version = $11",
+        budget.id,
+        budget.workspace_id,
+        i32::try_from(budget.version).unwrap_or(i32::MAX),
+        &budget.name,
+        budget.limit.0,
+        BudgetWindow::Month.as_str(),
+        budget.auto_shutoff,
+        budget.failure_mode.as_str(),
+        budget.created_at,
+        budget.updated_at,
+        feed_version
     )
-    .bind(budget.id)
-    .bind(budget.workspace_id)
-    .bind(i32::try_from(budget.version).unwrap_or(i32::MAX))
-    .bind(&budget.name)
-    .bind(budget.limit.0)
-    .bind(BudgetWindow::Month.as_str())
-    .bind(budget.auto_shutoff)
-    .bind(budget.failure_mode.as_str())
-    .bind(budget.created_at)
-    .bind(budget.updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -107,24 +107,29 @@ pub async fn monthly_for_update(
     tx: &mut Transaction<'_, Postgres>,
     workspace_id: Uuid,
 ) -> Result<Option<Budget>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT * FROM budget
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, subject_type, subject, window_type, limit_nanos,
+                auto_shutoff, failure_mode, created_at, updated_at
+         FROM budget
          WHERE workspace_id = $1 AND subject_type = 'WORKSPACE' AND subject = '' AND window_type = $2
          FOR UPDATE",
+        workspace_id,
+        BudgetWindow::Month.as_str()
     )
-    .bind(workspace_id)
-    .bind(BudgetWindow::Month.as_str())
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Budget::try_from).transpose()
 }
 
 pub async fn delete(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid, id: Uuid) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM budget WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM budget WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -135,12 +140,12 @@ pub async fn delete_of(
     subject_type: BudgetSubjectType,
     subject: Uuid,
 ) -> Result<Vec<Uuid>, DbError> {
-    Ok(sqlx::query_scalar(
+    Ok(sqlx::query_scalar!(
         "DELETE FROM budget WHERE workspace_id = $1 AND subject_type = $2 AND subject = $3 RETURNING id",
+        workspace_id,
+        subject_type.as_str(),
+        subject.to_string()
     )
-    .bind(workspace_id)
-    .bind(subject_type.as_str())
-    .bind(subject.to_string())
     .fetch_all(&mut **tx)
     .await?)
 }
@@ -150,24 +155,25 @@ pub async fn insert(
     budget: &Budget,
     feed_version: i64,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO budget (id, workspace_id, version, name, subject_type, subject, limit_nanos, window_type,
-                             auto_shutoff, failure_mode, created_at, updated_at, feed_version)
+    sqlx::query!(
+        "INSERT INTO budget (id, workspace_id, version, name, subject_type, subject, limit_nanos,
+                             window_type, auto_shutoff, failure_mode, created_at, updated_at,
+                             feed_version)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        budget.id,
+        budget.workspace_id,
+        i32::try_from(budget.version).unwrap_or(i32::MAX),
+        &budget.name,
+        budget.subject_type.as_str(),
+        &budget.subject,
+        budget.limit.0,
+        budget.window.as_str(),
+        budget.auto_shutoff,
+        budget.failure_mode.as_str(),
+        budget.created_at,
+        budget.updated_at,
+        feed_version
     )
-    .bind(budget.id)
-    .bind(budget.workspace_id)
-    .bind(i32::try_from(budget.version).unwrap_or(i32::MAX))
-    .bind(&budget.name)
-    .bind(budget.subject_type.as_str())
-    .bind(&budget.subject)
-    .bind(budget.limit.0)
-    .bind(budget.window.as_str())
-    .bind(budget.auto_shutoff)
-    .bind(budget.failure_mode.as_str())
-    .bind(budget.created_at)
-    .bind(budget.updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -179,19 +185,19 @@ pub async fn update(
     budget: &Budget,
     feed_version: i64,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE budget SET name = $3, limit_nanos = $4, auto_shutoff = $5, failure_mode = $6, updated_at = $7,
-                           feed_version = $8
+    sqlx::query!(
+        "UPDATE budget SET name = $3, limit_nanos = $4, auto_shutoff = $5, failure_mode = $6,
+                           updated_at = $7, feed_version = $8
          WHERE workspace_id = $1 AND id = $2",
+        budget.workspace_id,
+        budget.id,
+        &budget.name,
+        budget.limit.0,
+        budget.auto_shutoff,
+        budget.failure_mode.as_str(),
+        budget.updated_at,
+        feed_version
     )
-    .bind(budget.workspace_id)
-    .bind(budget.id)
-    .bind(&budget.name)
-    .bind(budget.limit.0)
-    .bind(budget.auto_shutoff)
-    .bind(budget.failure_mode.as_str())
-    .bind(budget.updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -213,8 +219,11 @@ pub async fn page(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Budget>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM budget
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, subject_type, subject, window_type, limit_nanos,
+                auto_shutoff, failure_mode, created_at, updated_at
+         FROM budget
          WHERE workspace_id = $1
            AND ($2::text IS NULL OR subject_type = $2)
            AND ($3::text IS NULL OR subject = $3)
@@ -222,25 +231,31 @@ pub async fn page(
            AND ($5::timestamptz IS NULL OR (created_at, id) > ($5, $6::uuid))
          ORDER BY created_at, id
          LIMIT $7",
+        workspace_id,
+        filter.subject_type.map(BudgetSubjectType::as_str),
+        filter.subject.map(|id| id.to_string()),
+        filter.window.map(BudgetWindow::as_str),
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(filter.subject_type.map(BudgetSubjectType::as_str))
-    .bind(filter.subject.map(|id| id.to_string()))
-    .bind(filter.window.map(BudgetWindow::as_str))
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Budget::try_from).collect()
 }
 
 pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Budget>, DbError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM budget WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, subject_type, subject, window_type, limit_nanos,
+                auto_shutoff, failure_mode, created_at, updated_at
+         FROM budget
+         WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
     row.map(Budget::try_from).transpose()
 }
 
@@ -250,20 +265,30 @@ pub async fn for_update(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Budget>, DbError> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT * FROM budget WHERE workspace_id = $1 AND id = $2 FOR UPDATE")
-            .bind(workspace_id)
-            .bind(id)
-            .fetch_optional(&mut **tx)
-            .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, subject_type, subject, window_type, limit_nanos,
+                auto_shutoff, failure_mode, created_at, updated_at
+         FROM budget
+         WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+        workspace_id,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
     row.map(Budget::try_from).transpose()
 }
 
 pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Budget>, DbError> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM budget WHERE workspace_id = $1 ORDER BY created_at, id")
-            .bind(workspace_id)
-            .fetch_all(db)
-            .await?;
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, subject_type, subject, window_type, limit_nanos,
+                auto_shutoff, failure_mode, created_at, updated_at
+         FROM budget
+         WHERE workspace_id = $1 ORDER BY created_at, id",
+        workspace_id
+    )
+    .fetch_all(db)
+    .await?;
     rows.into_iter().map(Budget::try_from).collect()
 }

@@ -21,16 +21,46 @@ pub async fn count(
     workspace_id: Uuid,
     counted: Counted,
 ) -> Result<u64, DbError> {
-    let statement = match counted {
-        Counted::Apis => "SELECT count(*) FROM api WHERE workspace_id = $1",
-        Counted::Keys => "SELECT count(*) FROM api_key WHERE workspace_id = $1 AND deleted_at IS NULL",
-        Counted::Rules => "SELECT count(*) FROM rule WHERE workspace_id = $1",
-        Counted::Budgets => "SELECT count(*) FROM budget WHERE workspace_id = $1",
-        Counted::Prices => "SELECT count(*) FROM price_override WHERE workspace_id = $1",
-    };
-    let count: i64 = sqlx::query_scalar(statement)
-        .bind(workspace_id)
-        .fetch_one(&mut **tx)
-        .await?;
+    let count =
+        match counted {
+            Counted::Apis => {
+                sqlx::query_scalar!(
+                    "SELECT count(*) AS \"count!\" FROM api WHERE workspace_id = $1",
+                    workspace_id
+                )
+                .fetch_one(&mut **tx)
+                .await?
+            }
+            Counted::Keys => sqlx::query_scalar!(
+                "SELECT count(*) AS \"count!\" FROM api_key WHERE workspace_id = $1 AND deleted_at IS NULL",
+                workspace_id
+            )
+            .fetch_one(&mut **tx)
+            .await?,
+            Counted::Rules => {
+                sqlx::query_scalar!(
+                    "SELECT count(*) AS \"count!\" FROM rule WHERE workspace_id = $1",
+                    workspace_id
+                )
+                .fetch_one(&mut **tx)
+                .await?
+            }
+            Counted::Budgets => {
+                sqlx::query_scalar!(
+                    "SELECT count(*) AS \"count!\" FROM budget WHERE workspace_id = $1",
+                    workspace_id
+                )
+                .fetch_one(&mut **tx)
+                .await?
+            }
+            Counted::Prices => {
+                sqlx::query_scalar!(
+                    "SELECT count(*) AS \"count!\" FROM price_override WHERE workspace_id = $1",
+                    workspace_id
+                )
+                .fetch_one(&mut **tx)
+                .await?
+            }
+        };
     Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -36,20 +36,18 @@ impl ResourceType {
 /// Takes the next version and tells the pollers when the transaction commits. Holds the version row's lock until
 /// then, so versions become visible in their order: call it last before the write itself.
 pub async fn next_version(tx: &mut Transaction<'_, Postgres>) -> Result<i64, DbError> {
-    let version: i64 = sqlx::query_scalar("UPDATE feed_version SET version = version + 1 RETURNING version")
+    let version: i64 = sqlx::query_scalar!("UPDATE feed_version SET version = version + 1 RETURNING version")
         .fetch_one(&mut **tx)
         .await?;
-    sqlx::query("SELECT pg_notify($1, $2)")
-        .bind(CHANNEL)
-        .bind(version.to_string())
-        .execute(&mut **tx)
+    sqlx::query!("SELECT pg_notify($1, $2)", CHANNEL, version.to_string())
+        .fetch_one(&mut **tx)
         .await?;
     Ok(version)
 }
 
 /// The version that a reader of this moment sees.
 pub async fn current_version(db: &PgPool) -> Result<i64, DbError> {
-    Ok(sqlx::query_scalar("SELECT version FROM feed_version")
+    Ok(sqlx::query_scalar!("SELECT version FROM feed_version")
         .fetch_one(db)
         .await?)
 }
@@ -74,15 +72,15 @@ pub async fn insert_removal(tx: &mut Transaction<'_, Postgres>, removal: Removal
         workspace_id,
         removed_at,
     } = removal;
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO feed_removal (version, resource_type, resource_id, workspace_id, removed_at)
          VALUES ($1, $2, $3, $4, $5)",
+        version,
+        resource_type.as_str(),
+        resource_id,
+        workspace_id,
+        removed_at
     )
-    .bind(version)
-    .bind(resource_type.as_str())
-    .bind(resource_id)
-    .bind(workspace_id)
-    .bind(removed_at)
     .execute(&mut **tx)
     .await?;
     Ok(())

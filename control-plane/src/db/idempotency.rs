@@ -23,7 +23,6 @@ pub struct Answer {
     pub created_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     user_id: Uuid,
     workspace_id: Uuid,
@@ -60,13 +59,16 @@ pub async fn find(
     key: &str,
     since: DateTime<Utc>,
 ) -> Result<Option<Answer>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT * FROM idempotency WHERE workspace_id = $1 AND user_id = $2 AND key = $3 AND created_at > $4",
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT user_id, workspace_id, key, id, request_hash, answer, answer_key_id, created_at
+         FROM idempotency
+         WHERE workspace_id = $1 AND user_id = $2 AND key = $3 AND created_at > $4",
+        workspace_id,
+        user_id,
+        key,
+        since
     )
-    .bind(workspace_id)
-    .bind(user_id)
-    .bind(key)
-    .bind(since)
     .fetch_optional(db)
     .await?;
     Ok(row.map(Answer::from))
@@ -78,24 +80,27 @@ pub async fn insert(
     answer: &Answer,
     since: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM idempotency WHERE workspace_id = $1 AND user_id = $2 AND created_at <= $3")
-        .bind(answer.workspace_id)
-        .bind(answer.user_id)
-        .bind(since)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query(
-        "INSERT INTO idempotency (user_id, workspace_id, key, id, request_hash, answer, answer_key_id, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    sqlx::query!(
+        "DELETE FROM idempotency WHERE workspace_id = $1 AND user_id = $2 AND created_at <= $3",
+        answer.workspace_id,
+        answer.user_id,
+        since
     )
-    .bind(answer.user_id)
-    .bind(answer.workspace_id)
-    .bind(&answer.key)
-    .bind(answer.id)
-    .bind(&answer.request_hash)
-    .bind(&answer.answer.text)
-    .bind(&answer.answer.key_id)
-    .bind(answer.created_at)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO idempotency (user_id, workspace_id, key, id, request_hash, answer, answer_key_id,
+                created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        answer.user_id,
+        answer.workspace_id,
+        &answer.key,
+        answer.id,
+        &answer.request_hash,
+        &answer.answer.text,
+        &answer.answer.key_id,
+        answer.created_at
+    )
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -30,7 +30,6 @@ impl Invitation {
     }
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Uuid,
@@ -86,18 +85,18 @@ pub async fn insert(
         expires_at,
         outcome: _,
     } = invitation;
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO invitation (id, workspace_id, email, role, sha256, invited_by, created_at, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        id,
+        workspace_id,
+        email,
+        role.as_str(),
+        sha256,
+        *invited_by,
+        created_at,
+        expires_at
     )
-    .bind(id)
-    .bind(workspace_id)
-    .bind(email)
-    .bind(role.as_str())
-    .bind(sha256)
-    .bind(invited_by)
-    .bind(created_at)
-    .bind(expires_at)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -105,17 +104,18 @@ pub async fn insert(
 
 /// All of a workspace, the oldest first.
 pub async fn list(db: &PgPool, workspace_id: Uuid, page: &Page) -> Result<Vec<Invitation>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, outcome
          FROM invitation
          WHERE workspace_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3::uuid))
          ORDER BY created_at, id
          LIMIT $4",
+        workspace_id,
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Invitation::try_from).collect()
@@ -126,12 +126,13 @@ pub async fn for_update(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Invitation>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, outcome
          FROM invitation WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+        workspace_id,
+        id
     )
-    .bind(workspace_id)
-    .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Invitation::try_from).transpose()
@@ -139,11 +140,12 @@ pub async fn for_update(
 
 /// The invitation that a link's token names, in force or not. The hash is what names its workspace.
 pub async fn by_sha256(db: &PgPool, sha256: &[u8]) -> Result<Option<Invitation>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, outcome
          FROM invitation WHERE sha256 = $1",
+        sha256
     )
-    .bind(sha256)
     .fetch_optional(db)
     .await?;
     row.map(Invitation::try_from).transpose()
@@ -156,15 +158,16 @@ pub async fn pending(
     email: &str,
     now: DateTime<Utc>,
 ) -> Result<(i64, bool), DbError> {
-    Ok(sqlx::query_as(
-        "SELECT count(*), COALESCE(bool_or(lower(email) = lower($2)), false)
+    let row = sqlx::query!(
+        "SELECT count(*) AS \"count!\", COALESCE(bool_or(lower(email) = lower($2)), false) AS \"found!\"
          FROM invitation WHERE workspace_id = $1 AND outcome IS NULL AND expires_at > $3",
+        workspace_id,
+        email,
+        now,
     )
-    .bind(workspace_id)
-    .bind(email)
-    .bind(now)
     .fetch_one(&mut **tx)
-    .await?)
+    .await?;
+    Ok((row.count, row.found))
 }
 
 /// Ends a pending invitation; of two at once, one gets it.
@@ -175,14 +178,14 @@ pub async fn end(
     outcome: InvitationStatus,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE invitation SET outcome = $3, ended_at = $4
          WHERE workspace_id = $1 AND id = $2 AND outcome IS NULL AND expires_at > $4",
+        workspace_id,
+        id,
+        outcome.as_str(),
+        now
     )
-    .bind(workspace_id)
-    .bind(id)
-    .bind(outcome.as_str())
-    .bind(now)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -197,14 +200,14 @@ pub async fn revoke_of_inviter(
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
     let kept: Vec<String> = kept.iter().map(|role| role.as_str().to_owned()).collect();
-    sqlx::query(
+    sqlx::query!(
         "UPDATE invitation SET outcome = 'revoked', ended_at = $4
          WHERE workspace_id = $1 AND invited_by = $2 AND outcome IS NULL AND NOT (role = ANY($3))",
+        workspace_id,
+        invited_by,
+        &kept,
+        now
     )
-    .bind(workspace_id)
-    .bind(invited_by)
-    .bind(&kept)
-    .bind(now)
     .execute(&mut **tx)
     .await?;
     Ok(())

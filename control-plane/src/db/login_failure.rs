@@ -5,11 +5,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Postgres, Transaction};
 
 /// What is known of an account and an origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failures {
-    #[sqlx(rename = "failure_count")]
     pub count: i32,
-    #[sqlx(rename = "last_failure_at")]
     pub last_at: DateTime<Utc>,
 }
 
@@ -20,14 +18,15 @@ pub async fn lock(
     origin: &str,
     now: DateTime<Utc>,
 ) -> Result<Failures, DbError> {
-    Ok(sqlx::query_as(
+    Ok(sqlx::query_as!(
+        Failures,
         "INSERT INTO login_failure (account, origin, failure_count, last_failure_at) VALUES ($1, $2, 0, $3)
          ON CONFLICT (account, origin) DO UPDATE SET account = EXCLUDED.account
-         RETURNING failure_count, last_failure_at",
+         RETURNING failure_count AS count, last_failure_at AS last_at",
+        account,
+        origin,
+        now
     )
-    .bind(account)
-    .bind(origin)
-    .bind(now)
     .fetch_one(&mut **tx)
     .await?)
 }
@@ -39,13 +38,14 @@ pub async fn set(
     origin: &str,
     failures: Failures,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE login_failure SET failure_count = $3, last_failure_at = $4 WHERE account = $1 AND origin = $2",
+    sqlx::query!(
+        "UPDATE login_failure SET failure_count = $3,
+                last_failure_at = $4 WHERE account = $1 AND origin = $2",
+        account,
+        origin,
+        failures.count,
+        failures.last_at
     )
-    .bind(account)
-    .bind(origin)
-    .bind(failures.count)
-    .bind(failures.last_at)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -53,22 +53,24 @@ pub async fn set(
 
 /// Forgets an origin's failures after the right password.
 pub async fn clear(db: &PgPool, account: &[u8], origin: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM login_failure WHERE account = $1 AND origin = $2")
-        .bind(account)
-        .bind(origin)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM login_failure WHERE account = $1 AND origin = $2",
+        account,
+        origin
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
 /// Takes one failure back: the attempt was none.
 pub async fn take_back(db: &PgPool, account: &[u8], origin: &str) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE login_failure SET failure_count = failure_count - 1
          WHERE account = $1 AND origin = $2 AND failure_count > 0",
+        account,
+        origin
     )
-    .bind(account)
-    .bind(origin)
     .execute(db)
     .await?;
     Ok(())
@@ -76,8 +78,7 @@ pub async fn take_back(db: &PgPool, account: &[u8], origin: &str) -> Result<(), 
 
 /// Forgets what failed last before a time.
 pub async fn prune(db: &PgPool, before: DateTime<Utc>) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM login_failure WHERE last_failure_at < $1")
-        .bind(before)
+    sqlx::query!("DELETE FROM login_failure WHERE last_failure_at < $1", before)
         .execute(db)
         .await?;
     Ok(())

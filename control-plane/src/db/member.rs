@@ -17,7 +17,6 @@ pub struct Member {
     pub created_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     user_id: Uuid,
     email: String,
@@ -49,18 +48,19 @@ impl TryFrom<Row> for Member {
 
 /// All members, who joined first first.
 pub async fn list(db: &PgPool, workspace_id: Uuid, page: &Page) -> Result<Vec<Member>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
         "SELECT m.user_id, u.email, u.name, m.role, m.created_at
          FROM membership m JOIN app_user u ON u.id = m.user_id
          WHERE m.workspace_id = $1
            AND ($2::timestamptz IS NULL OR (m.created_at, m.user_id) > ($2, $3::uuid))
          ORDER BY m.created_at, m.user_id
          LIMIT $4",
+        workspace_id,
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Member::try_from).collect()
@@ -71,13 +71,14 @@ pub async fn by_id(
     workspace_id: Uuid,
     user_id: Uuid,
 ) -> Result<Option<Member>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT m.user_id, u.email, u.name, m.role, m.created_at
          FROM membership m JOIN app_user u ON u.id = m.user_id
          WHERE m.workspace_id = $1 AND m.user_id = $2",
+        workspace_id,
+        user_id
     )
-    .bind(workspace_id)
-    .bind(user_id)
     .fetch_optional(connection)
     .await?;
     row.map(Member::try_from).transpose()
@@ -89,23 +90,23 @@ pub async fn has_email(
     workspace_id: Uuid,
     email: &str,
 ) -> Result<bool, DbError> {
-    Ok(sqlx::query_scalar(
+    Ok(sqlx::query_scalar!(
         "SELECT EXISTS (SELECT FROM membership m JOIN app_user u ON u.id = m.user_id
-                        WHERE m.workspace_id = $1 AND lower(u.email) = lower($2))",
+                        WHERE m.workspace_id = $1 AND lower(u.email) = lower($2)) AS \"found!\"",
+        workspace_id,
+        email
     )
-    .bind(workspace_id)
-    .bind(email)
     .fetch_one(&mut **tx)
     .await?)
 }
 
 pub async fn owner_count(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid) -> Result<i64, DbError> {
-    Ok(
-        sqlx::query_scalar("SELECT count(*) FROM membership WHERE workspace_id = $1 AND role = 'OWNER'")
-            .bind(workspace_id)
-            .fetch_one(&mut **tx)
-            .await?,
+    Ok(sqlx::query_scalar!(
+        "SELECT count(*) AS \"count!\" FROM membership WHERE workspace_id = $1 AND role = 'OWNER'",
+        workspace_id
     )
+    .fetch_one(&mut **tx)
+    .await?)
 }
 
 pub async fn set_role(
@@ -114,12 +115,14 @@ pub async fn set_role(
     user_id: Uuid,
     role: Role,
 ) -> Result<(), DbError> {
-    sqlx::query("UPDATE membership SET role = $3 WHERE workspace_id = $1 AND user_id = $2")
-        .bind(workspace_id)
-        .bind(user_id)
-        .bind(role.as_str())
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE membership SET role = $3 WHERE workspace_id = $1 AND user_id = $2",
+        workspace_id,
+        user_id,
+        role.as_str()
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -131,14 +134,14 @@ pub async fn insert(
     role: Role,
     created_at: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "INSERT INTO membership (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (workspace_id, user_id) DO NOTHING",
+        workspace_id,
+        user_id,
+        role.as_str(),
+        created_at
     )
-    .bind(workspace_id)
-    .bind(user_id)
-    .bind(role.as_str())
-    .bind(created_at)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -149,10 +152,12 @@ pub async fn delete(
     workspace_id: Uuid,
     user_id: Uuid,
 ) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM membership WHERE workspace_id = $1 AND user_id = $2")
-        .bind(workspace_id)
-        .bind(user_id)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM membership WHERE workspace_id = $1 AND user_id = $2",
+        workspace_id,
+        user_id
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }

@@ -20,7 +20,6 @@ pub struct Override {
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Uuid,
@@ -49,38 +48,42 @@ impl TryFrom<Row> for Override {
 }
 
 pub async fn insert(tx: &mut Transaction<'_, Postgres>, price: &Override) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO price_override (id, workspace_id, model, entry, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6)",
+        price.id,
+        price.workspace_id,
+        &price.entry.model,
+        cost_model::entry_to_json(&price.entry),
+        price.created_at,
+        price.updated_at
     )
-    .bind(price.id)
-    .bind(price.workspace_id)
-    .bind(&price.entry.model)
-    .bind(cost_model::entry_to_json(&price.entry))
-    .bind(price.created_at)
-    .bind(price.updated_at)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
 pub async fn update(tx: &mut Transaction<'_, Postgres>, price: &Override) -> Result<(), DbError> {
-    sqlx::query("UPDATE price_override SET entry = $3, updated_at = $4 WHERE workspace_id = $1 AND id = $2")
-        .bind(price.workspace_id)
-        .bind(price.id)
-        .bind(cost_model::entry_to_json(&price.entry))
-        .bind(price.updated_at)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE price_override SET entry = $3, updated_at = $4 WHERE workspace_id = $1 AND id = $2",
+        price.workspace_id,
+        price.id,
+        cost_model::entry_to_json(&price.entry),
+        price.updated_at
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
 pub async fn delete(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid, id: Uuid) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM price_override WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM price_override WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -91,19 +94,20 @@ pub async fn list(
     model: Option<&str>,
     page: &Page,
 ) -> Result<Vec<Override>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, entry, created_at, updated_at FROM price_override
          WHERE workspace_id = $1
            AND ($2::text IS NULL OR position(lower($2) IN lower(model)) > 0)
            AND ($3::timestamptz IS NULL OR (created_at, id) > ($3, $4::uuid))
          ORDER BY created_at, id
          LIMIT $5",
+        workspace_id,
+        model,
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(model)
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Override::try_from).collect()
@@ -111,11 +115,12 @@ pub async fn list(
 
 /// All of a workspace's overrides.
 pub async fn all(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid) -> Result<Vec<Override>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, entry, created_at, updated_at FROM price_override
          WHERE workspace_id = $1 ORDER BY model",
+        workspace_id
     )
-    .bind(workspace_id)
     .fetch_all(&mut **tx)
     .await?;
     rows.into_iter().map(Override::try_from).collect()
@@ -127,24 +132,26 @@ pub async fn for_update(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Override>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, entry, created_at, updated_at FROM price_override
          WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+        workspace_id,
+        id
     )
-    .bind(workspace_id)
-    .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Override::try_from).transpose()
 }
 
 pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Override>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, workspace_id, entry, created_at, updated_at FROM price_override
          WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
     )
-    .bind(workspace_id)
-    .bind(id)
     .fetch_optional(db)
     .await?;
     row.map(Override::try_from).transpose()

@@ -35,7 +35,6 @@ pub struct Rule {
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     workspace_id: Uuid,
@@ -128,33 +127,34 @@ pub async fn insert(
     feed_version: i64,
 ) -> Result<(), DbError> {
     let (algorithm, window_ms, refill_milli_per_s) = meter_columns(rule.meter);
-    sqlx::query(
-        "INSERT INTO rule (id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm, unit,
-                           limit_amount, window_ms, refill_milli_per_s, priority, enabled, mode, failure_mode,
-                           shared_across_apis, created_at, updated_at, feed_version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+    sqlx::query!(
+        "INSERT INTO rule (id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm,
+                           unit, limit_amount, window_ms, refill_milli_per_s, priority, enabled, mode,
+                           failure_mode, shared_across_apis, created_at, updated_at, feed_version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                $20, $21)",
+        rule.id,
+        rule.workspace_id,
+        i32::try_from(rule.version).unwrap_or(i32::MAX),
+        &rule.name,
+        rule.api_id,
+        rule.endpoint.as_deref(),
+        &rule.methods,
+        scopes::to_json(&rule.scopes),
+        algorithm,
+        rule.unit.as_str(),
+        rule.limit,
+        window_ms,
+        refill_milli_per_s,
+        rule.priority,
+        rule.enabled,
+        rule.mode.as_str(),
+        rule.failure_mode.as_str(),
+        rule.shared_across_apis,
+        rule.created_at,
+        rule.updated_at,
+        feed_version
     )
-    .bind(rule.id)
-    .bind(rule.workspace_id)
-    .bind(i32::try_from(rule.version).unwrap_or(i32::MAX))
-    .bind(&rule.name)
-    .bind(rule.api_id)
-    .bind(&rule.endpoint)
-    .bind(&rule.methods)
-    .bind(scopes::to_json(&rule.scopes))
-    .bind(algorithm)
-    .bind(rule.unit.as_str())
-    .bind(rule.limit)
-    .bind(window_ms)
-    .bind(refill_milli_per_s)
-    .bind(rule.priority)
-    .bind(rule.enabled)
-    .bind(rule.mode.as_str())
-    .bind(rule.failure_mode.as_str())
-    .bind(rule.shared_across_apis)
-    .bind(rule.created_at)
-    .bind(rule.updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -166,33 +166,34 @@ pub async fn update(
     feed_version: i64,
 ) -> Result<(), DbError> {
     let (algorithm, window_ms, refill_milli_per_s) = meter_columns(rule.meter);
-    sqlx::query(
+    sqlx::query!(
         "UPDATE rule SET version = $3, name = $4, api_id = $5, endpoint = $6, methods = $7, scopes = $8,
-                         algorithm = $9, unit = $10, limit_amount = $11, window_ms = $12, refill_milli_per_s = $13,
-                         priority = $14, enabled = $15, mode = $16, failure_mode = $17, shared_across_apis = $18,
-                         updated_at = $19, feed_version = $20
+                         algorithm = $9, unit = $10, limit_amount = $11, window_ms = $12,
+                         refill_milli_per_s = $13, priority = $14, enabled = $15, mode = $16,
+                         failure_mode = $17, shared_across_apis = $18, updated_at = $19,
+                         feed_version = $20
          WHERE workspace_id = $1 AND id = $2",
+        rule.workspace_id,
+        rule.id,
+        i32::try_from(rule.version).unwrap_or(i32::MAX),
+        &rule.name,
+        rule.api_id,
+        rule.endpoint.as_deref(),
+        &rule.methods,
+        scopes::to_json(&rule.scopes),
+        algorithm,
+        rule.unit.as_str(),
+        rule.limit,
+        window_ms,
+        refill_milli_per_s,
+        rule.priority,
+        rule.enabled,
+        rule.mode.as_str(),
+        rule.failure_mode.as_str(),
+        rule.shared_across_apis,
+        rule.updated_at,
+        feed_version
     )
-    .bind(rule.workspace_id)
-    .bind(rule.id)
-    .bind(i32::try_from(rule.version).unwrap_or(i32::MAX))
-    .bind(&rule.name)
-    .bind(rule.api_id)
-    .bind(&rule.endpoint)
-    .bind(&rule.methods)
-    .bind(scopes::to_json(&rule.scopes))
-    .bind(algorithm)
-    .bind(rule.unit.as_str())
-    .bind(rule.limit)
-    .bind(window_ms)
-    .bind(refill_milli_per_s)
-    .bind(rule.priority)
-    .bind(rule.enabled)
-    .bind(rule.mode.as_str())
-    .bind(rule.failure_mode.as_str())
-    .bind(rule.shared_across_apis)
-    .bind(rule.updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -204,11 +205,13 @@ pub async fn delete(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query("DELETE FROM rule WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
+    let done = sqlx::query!(
+        "DELETE FROM rule WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -230,8 +233,12 @@ pub async fn list(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Rule>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM rule
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm, unit,
+                limit_amount, window_ms, refill_milli_per_s, priority, enabled, mode, failure_mode,
+                shared_across_apis, created_at, updated_at
+         FROM rule
          WHERE workspace_id = $1
            AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0)
            AND ($3::uuid IS NULL OR api_id IS NULL OR api_id = $3)
@@ -240,15 +247,15 @@ pub async fn list(
            AND ($6::timestamptz IS NULL OR (created_at, id) > ($6, $7::uuid))
          ORDER BY created_at, id
          LIMIT $8",
+        workspace_id,
+        filter.name.as_deref(),
+        filter.api_id,
+        filter.enabled,
+        filter.mode.map(Mode::as_str),
+        page.after_at(),
+        page.after_id(),
+        page.rows()
     )
-    .bind(workspace_id)
-    .bind(&filter.name)
-    .bind(filter.api_id)
-    .bind(filter.enabled)
-    .bind(filter.mode.map(Mode::as_str))
-    .bind(page.after_at())
-    .bind(page.after_id())
-    .bind(page.rows())
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Rule::try_from).collect()
@@ -256,19 +263,33 @@ pub async fn list(
 
 /// All of a workspace's rules.
 pub async fn all(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Rule>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as("SELECT * FROM rule WHERE workspace_id = $1 ORDER BY created_at, id")
-        .bind(workspace_id)
-        .fetch_all(db)
-        .await?;
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm, unit,
+                limit_amount, window_ms, refill_milli_per_s, priority, enabled, mode, failure_mode,
+                shared_across_apis, created_at, updated_at
+         FROM rule
+         WHERE workspace_id = $1 ORDER BY created_at, id",
+        workspace_id
+    )
+    .fetch_all(db)
+    .await?;
     rows.into_iter().map(Rule::try_from).collect()
 }
 
 pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Rule>, DbError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM rule WHERE workspace_id = $1 AND id = $2")
-        .bind(workspace_id)
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm, unit,
+                limit_amount, window_ms, refill_milli_per_s, priority, enabled, mode, failure_mode,
+                shared_across_apis, created_at, updated_at
+         FROM rule
+         WHERE workspace_id = $1 AND id = $2",
+        workspace_id,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
     row.map(Rule::try_from).transpose()
 }
 
@@ -278,11 +299,17 @@ pub async fn for_update(
     workspace_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Rule>, DbError> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT * FROM rule WHERE workspace_id = $1 AND id = $2 FOR UPDATE")
-            .bind(workspace_id)
-            .bind(id)
-            .fetch_optional(&mut **tx)
-            .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm, unit,
+                limit_amount, window_ms, refill_milli_per_s, priority, enabled, mode, failure_mode,
+                shared_across_apis, created_at, updated_at
+         FROM rule
+         WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+        workspace_id,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
     row.map(Rule::try_from).transpose()
 }

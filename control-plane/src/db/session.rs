@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: Uuid,
     pub user_id: Uuid,
@@ -40,20 +40,20 @@ pub async fn insert(tx: &mut Transaction<'_, Postgres>, session: &Session) -> Re
         user_agent,
         ip,
     } = session;
-    sqlx::query(
-        "INSERT INTO session (id, user_id, workspace_id, token_hash, created_at, last_used_at, expires_at, user_agent,
-                              ip)
+    sqlx::query!(
+        "INSERT INTO session (id, user_id, workspace_id, token_hash, created_at, last_used_at, expires_at,
+                              user_agent, ip)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        id,
+        user_id,
+        *workspace_id,
+        token_hash.as_slice(),
+        created_at,
+        last_used_at,
+        expires_at,
+        user_agent,
+        ip
     )
-    .bind(id)
-    .bind(user_id)
-    .bind(workspace_id)
-    .bind(token_hash)
-    .bind(created_at)
-    .bind(last_used_at)
-    .bind(expires_at)
-    .bind(user_agent)
-    .bind(ip)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -61,24 +61,28 @@ pub async fn insert(tx: &mut Transaction<'_, Postgres>, session: &Session) -> Re
 
 /// A session under a lock: of two refreshes at once, one rotates.
 pub async fn for_update(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<Option<Session>, DbError> {
-    Ok(sqlx::query_as(
+    Ok(sqlx::query_as!(
+        Session,
         "SELECT id, user_id, workspace_id, token_hash, previous_hash, rotated_at, created_at,
-                COALESCE(last_used_at, rotated_at, created_at) AS last_used_at, expires_at, revoked_at, user_agent, ip
+                COALESCE(last_used_at, rotated_at, created_at) AS \"last_used_at!\", expires_at,
+                revoked_at, user_agent, ip
          FROM session WHERE id = $1 FOR UPDATE",
+        id
     )
-    .bind(id)
     .fetch_optional(&mut **tx)
     .await?)
 }
 
 /// The same without a lock.
 pub async fn by_id(db: &PgPool, id: Uuid) -> Result<Option<Session>, DbError> {
-    Ok(sqlx::query_as(
+    Ok(sqlx::query_as!(
+        Session,
         "SELECT id, user_id, workspace_id, token_hash, previous_hash, rotated_at, created_at,
-                COALESCE(last_used_at, rotated_at, created_at) AS last_used_at, expires_at, revoked_at, user_agent, ip
+                COALESCE(last_used_at, rotated_at, created_at) AS \"last_used_at!\", expires_at,
+                revoked_at, user_agent, ip
          FROM session WHERE id = $1",
+        id
     )
-    .bind(id)
     .fetch_optional(db)
     .await?)
 }
@@ -90,16 +94,18 @@ pub async fn active_of_user(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Session>, DbError> {
-    Ok(sqlx::query_as(
+    Ok(sqlx::query_as!(
+        Session,
         "SELECT id, user_id, workspace_id, token_hash, previous_hash, rotated_at, created_at,
-                COALESCE(last_used_at, rotated_at, created_at) AS last_used_at, expires_at, revoked_at, user_agent, ip
+                COALESCE(last_used_at, rotated_at, created_at) AS \"last_used_at!\", expires_at,
+                revoked_at, user_agent, ip
          FROM session WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2
          ORDER BY COALESCE(last_used_at, rotated_at, created_at) DESC, id DESC
          LIMIT $3",
+        user_id,
+        now,
+        limit
     )
-    .bind(user_id)
-    .bind(now)
-    .bind(limit)
     .fetch_all(db)
     .await?)
 }
@@ -110,11 +116,11 @@ pub async fn addresses_of_user(
     user_id: Uuid,
     since: DateTime<Utc>,
 ) -> Result<Vec<String>, DbError> {
-    Ok(sqlx::query_scalar(
+    Ok(sqlx::query_scalar!(
         "SELECT DISTINCT ip FROM session WHERE user_id = $1 AND ip <> '' AND created_at > $2 LIMIT 200",
+        user_id,
+        since
     )
-    .bind(user_id)
-    .bind(since)
     .fetch_all(db)
     .await?)
 }
@@ -127,14 +133,14 @@ pub async fn rotate(
     rotated_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE session SET previous_hash = token_hash, token_hash = $2, rotated_at = $3, expires_at = $4
          WHERE id = $1",
+        id,
+        token_hash,
+        rotated_at,
+        expires_at
     )
-    .bind(id)
-    .bind(token_hash)
-    .bind(rotated_at)
-    .bind(expires_at)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -157,14 +163,14 @@ pub async fn touch(tx: &mut Transaction<'_, Postgres>, id: Uuid, touch: Touch<'_
         user_agent,
         ip,
     } = touch;
-    sqlx::query(
+    sqlx::query!(
         "UPDATE session SET workspace_id = $2, last_used_at = $3, user_agent = $4, ip = $5 WHERE id = $1",
+        id,
+        workspace_id,
+        used_at,
+        user_agent,
+        ip
     )
-    .bind(id)
-    .bind(workspace_id)
-    .bind(used_at)
-    .bind(user_agent)
-    .bind(ip)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -176,11 +182,13 @@ pub async fn revoke(
     id: Uuid,
     revoked_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query("UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-        .bind(id)
-        .bind(revoked_at)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+        id,
+        revoked_at
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -191,13 +199,13 @@ pub async fn revoke_of_user(
     id: Uuid,
     revoked_at: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE session SET revoked_at = $3
          WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $3",
+        user_id,
+        id,
+        revoked_at
     )
-    .bind(user_id)
-    .bind(id)
-    .bind(revoked_at)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -210,13 +218,13 @@ pub async fn revoke_others(
     kept: Option<Uuid>,
     revoked_at: DateTime<Utc>,
 ) -> Result<u64, DbError> {
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "UPDATE session SET revoked_at = $3
          WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL AND expires_at > $3",
+        user_id,
+        kept,
+        revoked_at
     )
-    .bind(user_id)
-    .bind(kept)
-    .bind(revoked_at)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected())
@@ -224,20 +232,23 @@ pub async fn revoke_others(
 
 /// Whether a session of this user is in force.
 pub async fn is_active(db: &PgPool, id: Uuid, user_id: Uuid) -> Result<bool, DbError> {
-    Ok(sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM session WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL)",
+    Ok(sqlx::query_scalar!(
+        "SELECT EXISTS (SELECT FROM session WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL)
+             AS \"found!\"",
+        id,
+        user_id
     )
-    .bind(id)
-    .bind(user_id)
     .fetch_one(db)
     .await?)
 }
 
 /// Forgets sessions that ended before a time.
 pub async fn prune(db: &PgPool, before: DateTime<Utc>) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM session WHERE expires_at < $1 OR revoked_at < $1")
-        .bind(before)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM session WHERE expires_at < $1 OR revoked_at < $1",
+        before
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }

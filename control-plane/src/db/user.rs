@@ -24,7 +24,6 @@ pub struct Credentials {
     pub password_hash: String,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     email: String,
@@ -65,24 +64,25 @@ pub async fn insert(
         name,
         created_at,
     } = user;
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO app_user (id, email, name, password_hash, created_at) VALUES ($1, $2, $3, $4, $5)",
+        id,
+        email,
+        name,
+        password_hash,
+        created_at
     )
-    .bind(id)
-    .bind(email)
-    .bind(name)
-    .bind(password_hash)
-    .bind(created_at)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
 pub async fn by_email(db: &PgPool, email: &str) -> Result<Option<Credentials>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, email, name, password_hash, created_at FROM app_user WHERE lower(email) = lower($1)",
+        email
     )
-    .bind(email)
     .fetch_optional(db)
     .await?;
     Ok(row.map(Credentials::from))
@@ -93,10 +93,11 @@ pub async fn for_update(
     tx: &mut Transaction<'_, Postgres>,
     id: Uuid,
 ) -> Result<Option<Credentials>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1 FOR UPDATE",
+        id
     )
-    .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
     Ok(row.map(Credentials::from))
@@ -107,28 +108,34 @@ pub async fn set_password(
     id: Uuid,
     password_hash: &str,
 ) -> Result<(), DbError> {
-    sqlx::query("UPDATE app_user SET password_hash = $2 WHERE id = $1")
-        .bind(id)
-        .bind(password_hash)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE app_user SET password_hash = $2 WHERE id = $1",
+        id,
+        password_hash
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
 pub async fn credentials(db: &PgPool, id: Uuid) -> Result<Option<Credentials>, DbError> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1")
-            .bind(id)
-            .fetch_optional(db)
-            .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1",
+        id
+    )
+    .fetch_optional(db)
+    .await?;
     Ok(row.map(Credentials::from))
 }
 
 pub async fn by_id(db: &PgPool, id: Uuid) -> Result<Option<User>, DbError> {
-    let row: Option<Row> =
-        sqlx::query_as("SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1")
-            .bind(id)
-            .fetch_optional(db)
-            .await?;
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
+        "SELECT id, email, name, password_hash, created_at FROM app_user WHERE id = $1",
+        id
+    )
+    .fetch_optional(db)
+    .await?;
     Ok(row.map(|row| Credentials::from(row).user))
 }

@@ -26,7 +26,6 @@ pub struct Membership {
     pub role: Role,
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     slug: String,
@@ -91,21 +90,21 @@ pub async fn insert(
         created_at,
         updated_at,
     } = workspace;
-    let done = sqlx::query(
+    let done = sqlx::query!(
         "INSERT INTO workspace (id, slug, name, time_zone, unpriced_model_policy, failure_mode, created_at,
                                 updated_at, feed_version)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (slug) DO NOTHING",
+        id,
+        slug,
+        name,
+        time_zone.name(),
+        unpriced_model_policy.as_str(),
+        failure_mode.as_str(),
+        created_at,
+        updated_at,
+        feed_version
     )
-    .bind(id)
-    .bind(slug)
-    .bind(name)
-    .bind(time_zone.name())
-    .bind(unpriced_model_policy.as_str())
-    .bind(failure_mode.as_str())
-    .bind(created_at)
-    .bind(updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -118,13 +117,15 @@ pub async fn insert_member(
     role: Role,
     created_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO membership (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(workspace_id)
-        .bind(user_id)
-        .bind(role.as_str())
-        .bind(created_at)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO membership (workspace_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)",
+        workspace_id,
+        user_id,
+        role.as_str(),
+        created_at
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -144,28 +145,28 @@ pub async fn update(
         created_at: _,
         updated_at,
     } = workspace;
-    sqlx::query(
+    sqlx::query!(
         "UPDATE budget SET feed_version = $3
          WHERE workspace_id = $1 AND EXISTS (SELECT FROM workspace w WHERE w.id = $1 AND w.time_zone <> $2)",
+        id,
+        time_zone.name(),
+        feed_version
     )
-    .bind(id)
-    .bind(time_zone.name())
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
-    sqlx::query(
-        "UPDATE workspace SET slug = $2, name = $3, time_zone = $4, unpriced_model_policy = $5, failure_mode = $6,
-                              updated_at = $7, feed_version = $8
+    sqlx::query!(
+        "UPDATE workspace SET slug = $2, name = $3, time_zone = $4, unpriced_model_policy = $5,
+                              failure_mode = $6, updated_at = $7, feed_version = $8
          WHERE id = $1",
+        id,
+        slug,
+        name,
+        time_zone.name(),
+        unpriced_model_policy.as_str(),
+        failure_mode.as_str(),
+        updated_at,
+        feed_version
     )
-    .bind(id)
-    .bind(slug)
-    .bind(name)
-    .bind(time_zone.name())
-    .bind(unpriced_model_policy.as_str())
-    .bind(failure_mode.as_str())
-    .bind(updated_at)
-    .bind(feed_version)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -174,17 +175,18 @@ pub async fn update(
 /// Holds a workspace for changes of who is in it, until the transaction ends; `false` if there is none. Lets rows that
 /// refer to it be written meanwhile.
 pub async fn lock(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid) -> Result<bool, DbError> {
-    let found: Option<Uuid> = sqlx::query_scalar("SELECT id FROM workspace WHERE id = $1 FOR NO KEY UPDATE")
-        .bind(workspace_id)
-        .fetch_optional(&mut **tx)
-        .await?;
+    let found: Option<Uuid> = sqlx::query_scalar!(
+        "SELECT id FROM workspace WHERE id = $1 FOR NO KEY UPDATE",
+        workspace_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
     Ok(found.is_some())
 }
 
 /// Deletes a workspace and all that is in it.
 pub async fn delete(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM workspace WHERE id = $1")
-        .bind(workspace_id)
+    sqlx::query!("DELETE FROM workspace WHERE id = $1", workspace_id)
         .execute(&mut **tx)
         .await?;
     Ok(())
@@ -200,14 +202,15 @@ pub async fn of_user(db: &PgPool, user_id: Uuid) -> Result<Vec<Membership>, DbEr
 
 /// The same on a connection or in a transaction.
 pub async fn of_user_in(connection: &mut PgConnection, user_id: Uuid) -> Result<Vec<Membership>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sqlx::query_as!(
+        Row,
         "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
                 w.updated_at, m.role
          FROM membership m JOIN workspace w ON w.id = m.workspace_id
          WHERE m.user_id = $1
          ORDER BY m.created_at, w.id",
+        user_id
     )
-    .bind(user_id)
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(Membership::try_from).collect()
@@ -220,18 +223,20 @@ pub async fn for_caller(
     user_id: Uuid,
     session_id: Option<Uuid>,
 ) -> Result<Option<Membership>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
                 w.updated_at, m.role
          FROM membership m
          JOIN workspace w ON w.id = m.workspace_id
          WHERE m.workspace_id = $1 AND m.user_id = $2
            AND ($3::uuid IS NULL
-                OR EXISTS (SELECT FROM session s WHERE s.id = $3 AND s.user_id = $2 AND s.revoked_at IS NULL))",
+                OR EXISTS (SELECT FROM session s
+                           WHERE s.id = $3 AND s.user_id = $2 AND s.revoked_at IS NULL))",
+        workspace_id,
+        user_id,
+        session_id
     )
-    .bind(workspace_id)
-    .bind(user_id)
-    .bind(session_id)
     .fetch_optional(db)
     .await?;
     row.map(Membership::try_from).transpose()
@@ -243,15 +248,16 @@ pub async fn for_update(
     workspace_id: Uuid,
     user_id: Uuid,
 ) -> Result<Option<Membership>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
                 w.updated_at, m.role
          FROM membership m JOIN workspace w ON w.id = m.workspace_id
          WHERE m.workspace_id = $1 AND m.user_id = $2
          FOR UPDATE OF w",
+        workspace_id,
+        user_id
     )
-    .bind(workspace_id)
-    .bind(user_id)
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Membership::try_from).transpose()
@@ -263,14 +269,15 @@ pub async fn of_member(
     workspace_id: Uuid,
     user_id: Uuid,
 ) -> Result<Option<Membership>, DbError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as!(
+        Row,
         "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
                 w.updated_at, m.role
          FROM membership m JOIN workspace w ON w.id = m.workspace_id
          WHERE m.workspace_id = $1 AND m.user_id = $2",
+        workspace_id,
+        user_id
     )
-    .bind(workspace_id)
-    .bind(user_id)
     .fetch_optional(&mut **tx)
     .await?;
     row.map(Membership::try_from).transpose()
@@ -278,8 +285,9 @@ pub async fn of_member(
 
 /// What a workspace is called, for somebody who is invited to it.
 pub async fn name(db: &PgPool, workspace_id: Uuid) -> Result<Option<String>, DbError> {
-    Ok(sqlx::query_scalar("SELECT name FROM workspace WHERE id = $1")
-        .bind(workspace_id)
-        .fetch_optional(db)
-        .await?)
+    Ok(
+        sqlx::query_scalar!("SELECT name FROM workspace WHERE id = $1", workspace_id)
+            .fetch_optional(db)
+            .await?,
+    )
 }

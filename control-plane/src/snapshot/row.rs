@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Workspace {
     pub id: Uuid,
     pub slug: String,
@@ -14,7 +14,7 @@ pub struct Workspace {
     pub feed_version: i64,
 }
 
-#[derive(Clone, sqlx::FromRow)]
+#[derive(Clone)]
 pub struct Api {
     pub id: Uuid,
     pub workspace_id: Uuid,
@@ -35,7 +35,7 @@ pub struct Api {
     pub feed_version: i64,
 }
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Key {
     pub id: Uuid,
     pub workspace_id: Uuid,
@@ -53,7 +53,7 @@ pub struct Key {
     pub secret_not_after: Vec<Option<DateTime<Utc>>>,
 }
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     pub id: Uuid,
     pub workspace_id: Uuid,
@@ -77,7 +77,7 @@ pub struct Rule {
     pub feed_version: i64,
 }
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Budget {
     pub id: Uuid,
     pub workspace_id: Uuid,
@@ -95,7 +95,7 @@ pub struct Budget {
     pub feed_version: i64,
 }
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct DataPlaneToken {
     pub id: Uuid,
     pub workspace_id: Option<Uuid>,
@@ -104,7 +104,7 @@ pub struct DataPlaneToken {
     pub feed_version: i64,
 }
 
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone)]
 pub struct Removal {
     pub version: i64,
     pub resource_type: String,
@@ -125,7 +125,7 @@ pub struct Rows {
 }
 
 /// The version row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     pub epoch: Uuid,
     pub version: i64,

@@ -13,6 +13,7 @@ mod document;
 mod edge;
 mod generated;
 mod keys;
+mod migrations;
 mod openapi;
 mod people;
 mod prices;

@@ -236,3 +236,24 @@ async fn the_doctor_tells_what_is_away_with_a_fix_and_exits_with_1() {
     assert_eq!(failed.len(), 6, "{text}");
     assert!(failed.iter().all(|check| check["fix"].is_string()), "{text}");
 }
+
+#[tokio::test]
+async fn cp_10_a_database_of_a_newer_version_is_left_as_it_is() {
+    let (db, url) = postgres::fresh_database().await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (99990101000000, 'of a newer version', true, '\\x00', 0)";
+    sqlx::query(newer).execute(&db).await.unwrap();
+    let output = program()
+        .arg("migrate")
+        .env("DATABASE_URL", &url)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let applied: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE version = 99990101000000")
+            .fetch_one(&db)
+            .await
+            .unwrap();
+    assert_eq!(applied, 1);
+}

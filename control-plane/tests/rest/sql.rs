@@ -17,7 +17,7 @@ const TENANT_TABLES: &[&str] = &[
     "idempotency",
 ];
 
-/// File, start of the statement, and why it may go without.
+/// File, words of the statement, and why it may go without.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "db/snapshot.rs",
@@ -29,48 +29,190 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "INSERT INTO data_plane_node",
         "written by the token that polled; a token is of one workspace",
     ),
+    (
+        "db/credential.rs",
+        "SELECT id, workspace_id, credential",
+        "a master key's rotation walks every workspace's; what it writes back names the workspace",
+    ),
+    (
+        "db/access_token.rs",
+        "WHERE sha256 = $1",
+        "the token is what names its workspace; the caller then has no other",
+    ),
+    (
+        "db/invitation.rs",
+        "WHERE sha256 = $1",
+        "the link's token is what names its workspace",
+    ),
+    (
+        "db/workspace.rs",
+        "WHERE m.user_id = $1",
+        "a person's own memberships, of all workspaces",
+    ),
+    (
+        "db/api.rs",
+        "SELECT DISTINCT workspace_id FROM api WHERE catalogue_version",
+        "gives workspaces, not their data; each is then repriced by its own statement",
+    ),
 ];
+
+/// Beginnings of queries that are checked only when they run.
+const RUNTIME_QUERIES: &[&str] = &[
+    "query(",
+    "query::<",
+    "query_as(",
+    "query_as::<",
+    "query_scalar(",
+    "query_scalar::<",
+    "query_with(",
+    "query_as_with(",
+    "query_scalar_with(",
+    "raw_sql(",
+    "QueryBuilder",
+];
+
+/// File, what follows, and why no macro can check it.
+const RUNTIME_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "doctor/database.rs",
+        "SELECT current_setting",
+        "settings of the server, which no migration describes",
+    ),
+    (
+        "doctor/database.rs",
+        "SELECT version, success FROM _sqlx_migrations",
+        "sqlx's own table, absent before the first migration",
+    ),
+];
+
+#[test]
+fn queries_are_checked_when_they_are_compiled() {
+    let mut bad = Vec::new();
+    let mut excepted = 0;
+    let mut checked = 0;
+    for (name, code) in own_code() {
+        checked += code.matches("sqlx::query").count();
+        for start in RUNTIME_QUERIES {
+            for (at, _) in code.match_indices(start) {
+                // `self.query(` and the like are other things.
+                if *start != "QueryBuilder" && !code[..at].ends_with("sqlx::") {
+                    continue;
+                }
+                let text = normal(&code[at..]);
+                let known = RUNTIME_EXCEPTIONS.iter().any(|(place, words, _)| {
+                    *place == name && text.chars().take(160).collect::<String>().contains(words)
+                });
+                if known {
+                    excepted += 1;
+                } else {
+                    bad.push(format!("{name}: {}", text.chars().take(120).collect::<String>()));
+                }
+            }
+        }
+    }
+    assert!(checked > 100, "only {checked} queries were found");
+    assert_eq!(
+        excepted,
+        RUNTIME_EXCEPTIONS.len(),
+        "an exception that nothing needs"
+    );
+    assert!(
+        bad.is_empty(),
+        "use query!, query_as! or query_scalar!:\n{}",
+        bad.join("\n")
+    );
+}
 
 #[test]
 fn ti_03_statements_on_tenant_tables_name_the_workspace() {
     let mut seen = 0;
     let mut bad = Vec::new();
-    for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        let name = file.to_string_lossy().split_once("/src/").unwrap().1.to_owned();
-        for literal in literals(code) {
+    let mut used = vec![false; EXCEPTIONS.len()];
+    for (name, code) in own_code() {
+        for literal in literals(&code) {
             let words = words(&literal);
-            if !matches!(
-                words.first().map(String::as_str),
-                Some("select" | "insert" | "update" | "delete" | "with")
-            ) {
-                continue;
-            }
-            let tables: Vec<&str> = tables(&words)
-                .into_iter()
-                .filter_map(|table| TENANT_TABLES.iter().find(|known| **known == table).copied())
-                .collect();
-            if tables.is_empty() {
+            if !is_statement(&words) || !tables(&words).iter().any(|table| TENANT_TABLES.contains(table)) {
                 continue;
             }
             seen += 1;
-            let named = words
+            let text = normal(&literal);
+            let exception = EXCEPTIONS
                 .iter()
-                .any(|word| word == "workspace_id" || word.ends_with(".workspace_id"));
-            let excepted = EXCEPTIONS
-                .iter()
-                .any(|(place, start, _)| *place == name && literal.trim_start().starts_with(start));
-            if !named && !excepted {
-                bad.push(format!(
-                    "{name}: {}",
-                    literal.chars().take(160).collect::<String>()
-                ));
+                .position(|(place, part, _)| *place == name && text.contains(part));
+            match exception {
+                Some(at) => used[at] = true,
+                None if !names_workspace(&words) => {
+                    bad.push(format!("{name}: {}", text.chars().take(160).collect::<String>()));
+                }
+                None => {}
             }
         }
     }
-    assert!(seen > 30, "only {seen} statements were found");
-    assert!(bad.is_empty(), "no workspace_id in:\n{}", bad.join("\n"));
+    assert!(seen > 60, "only {seen} statements were found");
+    assert!(
+        bad.is_empty(),
+        "no workspace_id in the WHERE of:\n{}",
+        bad.join("\n")
+    );
+    let unused: Vec<_> = EXCEPTIONS.iter().zip(used).filter(|(_, used)| !used).collect();
+    assert!(unused.is_empty(), "exceptions that nothing needs: {unused:?}");
+}
+
+#[test]
+fn the_scan_reads_statements_as_they_are_written() {
+    let code = r###"
+        // "SELECT id FROM api" in a comment is none.
+        query!("DELETE FROM rule WHERE id = $1", id);
+        query_as!(Row, r#"SELECT workspace_id AS "id!" FROM api WHERE slug = $1"#, slug);
+        query!("SELECT count(*) AS \"count!\" FROM api WHERE workspace_id = $1", id);
+    "###;
+    let found: Vec<_> = literals(code)
+        .iter()
+        .map(|literal| names_workspace(&words(literal)))
+        .collect();
+    assert_eq!(found, [false, false, true]);
+    assert!(is_statement(&words("WITH gone AS (DELETE FROM api) SELECT 1")));
+    assert_eq!(
+        tables(&words("UPDATE api a SET x = 1 FROM rule r")),
+        ["api", "rule"]
+    );
+}
+
+/// What is not tests, by path below `src`.
+fn own_code() -> impl Iterator<Item = (String, String)> {
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .into_iter()
+        .map(|file| {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
+            let name = file.to_string_lossy().split_once("/src/").unwrap().1.to_owned();
+            (name, code)
+        })
+}
+
+fn is_statement(words: &[String]) -> bool {
+    matches!(
+        words.first().map(String::as_str),
+        Some("select" | "insert" | "update" | "delete" | "with")
+    )
+}
+
+/// In the WHERE; among the columns of an INSERT.
+fn names_workspace(words: &[String]) -> bool {
+    let start = match words.first().map(String::as_str) {
+        Some("insert") => Some(0),
+        _ => words.iter().position(|word| word == "where"),
+    };
+    start.is_some_and(|start| {
+        words[start..]
+            .iter()
+            .any(|word| word == "workspace_id" || word.ends_with(".workspace_id"))
+    })
+}
+
+/// With one space between words, whatever the line breaks.
+fn normal(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -86,14 +228,27 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The string literals of a source, comments aside.
+/// The string literals of a source, raw ones too, comments aside.
 fn literals(code: &str) -> Vec<String> {
-    let code: Vec<&str> = code
+    let lines: Vec<&str> = code
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .collect();
-    let code = code.join("\n").replace("\\\"", "").replace("'\"'", "");
-    code.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    let code = lines.join("\n").replace("\\\"", "").replace("'\"'", "");
+    let mut found = Vec::new();
+    let mut rest = code.as_str();
+    while let Some(start) = rest.find('"') {
+        let end = if rest[..start].ends_with("r#") {
+            "\"#"
+        } else {
+            "\""
+        };
+        let literal = &rest[start + 1..];
+        let length = literal.find(end).unwrap_or(literal.len());
+        found.push(literal[..length].to_owned());
+        rest = literal.get(length + end.len()..).unwrap_or("");
+    }
+    found
 }
 
 fn words(statement: &str) -> Vec<String> {
