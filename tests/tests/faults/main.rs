@@ -1,6 +1,7 @@
 //! Faults of whole parts: each test has a Stack of its own, because it breaks it.
 
 mod configuration;
+mod events;
 mod filter_reload;
 mod leases;
 mod limit_service;
