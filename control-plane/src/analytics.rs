@@ -3,9 +3,13 @@
 //! SQL on ClickHouse is spelled here and in `migrations/clickhouse` only. Whoever reads rows of a workspace names it in
 //! the WHERE.
 
+pub mod consume;
+pub mod dedup;
 pub mod endpoint;
 pub mod migrate;
 pub mod row;
+pub mod source;
+pub mod worker;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use row::{ApiEvent, Receipt, TABLE};

@@ -1,9 +1,9 @@
 //! The subcommands: what each needs, and the listener's life.
 
-use crate::analytics::{self, Endpoint};
+use crate::analytics::{self, Endpoint, worker};
 use crate::auth::{reset, upkeep};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, DatabaseConfig, DoctorConfig, Settings};
+use crate::config::{AnalyticsConfig, Config, DatabaseConfig, DoctorConfig, Settings};
 use crate::db::feed as feed_rows;
 use crate::doctor::{self, DoctorArgs};
 use crate::entropy::SystemEntropy;
@@ -41,10 +41,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Command {
     /// Serve the REST API, the console, the configuration feed and Envoy's clusters
     Serve {
-        /// Run every worker in this process too. There is none yet besides the feed, which always runs
+        /// Run every worker in this process too: the consumer of events
         #[arg(long)]
         all: bool,
     },
+    /// Read events from the bus into ClickHouse, as `serve --all` does too
+    Analytics,
     /// Bring the database's tables up to date
     Migrate,
     /// Make the demo user, workspace, APIs, key, rules and budget
@@ -98,7 +100,8 @@ pub enum TokenCommand {
 pub async fn execute(command: Command, settings: &Settings) -> anyhow::Result<ExitCode> {
     let env = |name: &str| settings.get(name);
     match command {
-        Command::Serve { all: _ } => return serve(Config::from_env(&env)?, settings).await,
+        Command::Serve { all } => return serve(Config::from_env(&env)?, settings, all).await,
+        Command::Analytics => return analytics(AnalyticsConfig::from_env(&env)?, settings).await,
         Command::Migrate => {
             let config = DatabaseConfig::from_env(&env)?;
             migrate(&connect(config.database_url.expose()).await?).await?;
@@ -196,7 +199,7 @@ async fn migrate_clickhouse(endpoint: Option<&Endpoint>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, settings: &Settings, all: bool) -> anyhow::Result<ExitCode> {
     let telemetry = telemetry::start(
         config.log_format,
         settings.get("RUST_LOG").as_deref(),
@@ -218,6 +221,7 @@ async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> 
         .with_context(|| format!("cannot listen on LISTEN_ADDR {listen_addr}"))?;
     let background = tokio::spawn(feed::run(state.clone(), shutdown.clone()));
     let upkeep = tokio::spawn(upkeep::run(state.clone(), shutdown.clone()));
+    let consumer = tokio::spawn(worker::run_if(all, state.clone(), shutdown.clone()));
     tracing::info!("listening http={}", listener.local_addr()?);
     let mut draining = shutdown;
     let service = http::router(state).into_make_service_with_connect_info::<SocketAddr>();
@@ -238,6 +242,7 @@ async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> 
     let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
         let _ = server.await;
         let _ = background.await;
+        let _ = consumer.await;
     });
     tokio::select! {
         drained = drained => {
@@ -254,6 +259,34 @@ async fn serve(config: Config, settings: &Settings) -> anyhow::Result<ExitCode> 
             std::process::exit(EXIT_CUT);
         }
     }
+}
+
+async fn analytics(config: AnalyticsConfig, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let telemetry = telemetry::start(
+        config.log_format,
+        settings.get("RUST_LOG").as_deref(),
+        settings.get("OTEL_EXPORTER_OTLP_ENDPOINT").as_deref(),
+    )?;
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let listen_addr = config.listen_addr;
+    let listener = tokio::net::TcpListener::bind(listen_addr)
+        .await
+        .with_context(|| format!("cannot listen on LISTEN_ADDR {listen_addr}"))?;
+    let (stop, shutdown) = watch::channel(false);
+    let worker = worker::Worker::new(config.clickhouse, config.events);
+    tracing::info!("listening http={}", listener.local_addr()?);
+    let probes = tokio::spawn(axum::serve(listener, worker.probes()).into_future());
+    let consumer = tokio::spawn(worker.run(shutdown));
+    signals.next().await;
+    tracing::info!("stopping: what was read is stored or given back");
+    stop.send_replace(true);
+    tokio::select! {
+        _ = tokio::time::timeout(DRAIN_TIMEOUT, consumer) => {}
+        () = signals.next() => std::process::exit(EXIT_CUT),
+    }
+    probes.abort();
+    let _ = tokio::task::spawn_blocking(|| telemetry.shutdown()).await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// SIGTERM and SIGINT, from the start on.

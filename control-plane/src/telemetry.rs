@@ -1,5 +1,6 @@
 //! Logs, traces and metrics.
 
+use crate::analytics::consume;
 use crate::config::LogFormat;
 use axum::http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use rateguard_telemetry::{Options, Output, StartError, Telemetry};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Starts logging to stdout, and exporting traces where `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector. Called once.
@@ -43,7 +45,7 @@ struct ConnectionLabels {
 }
 
 /// Values read when `/metrics` is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Gauges {
     /// Open connections to the database, idle ones included.
     pub connections: u32,
@@ -64,6 +66,7 @@ pub struct Metrics {
     connections_max: Gauge,
     polls_hanging: Gauge,
     feed_version: Gauge,
+    analytics: Arc<consume::Metrics>,
 }
 
 impl Default for Metrics {
@@ -87,6 +90,7 @@ impl Default for Metrics {
             connections_max: Gauge::default(),
             polls_hanging: Gauge::default(),
             feed_version: Gauge::default(),
+            analytics: Arc::default(),
             registry: Registry::default(),
         };
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
@@ -115,6 +119,7 @@ impl Default for Metrics {
             "Open database connections",
             metrics.connections.clone(),
         );
+        metrics.analytics.register(&mut registry);
         Self { registry, ..metrics }
     }
 }
@@ -129,6 +134,11 @@ impl Drop for InFlight {
 }
 
 impl Metrics {
+    /// The consumer's.
+    pub fn analytics(&self) -> &Arc<consume::Metrics> {
+        &self.analytics
+    }
+
     pub fn begun(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())

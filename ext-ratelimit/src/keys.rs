@@ -140,13 +140,8 @@ pub fn registries() -> impl Iterator<Item = String> {
     (0..REGISTRY_COUNT).map(|n| format!("{PREFIX}{{open}}:{n}"))
 }
 
-/// Streams that usage events are spread over, a workspace always in the same one.
-pub const EVENT_STREAM_COUNT: u8 = 16;
-
-/// Stream `n` of the usage events. Its tag is its own: streams live in all slots of a cluster.
-pub fn event_stream(n: u8) -> String {
-    format!("{PREFIX}{{events:{n}}}")
-}
+/// Streams that usage events are spread over: the consumer is another program, so `wire` spells them.
+pub use rateguard_wire::bus::{STREAM_COUNT as EVENT_STREAM_COUNT, stream as event_stream};
 
 /// Sorted set: live workers of all instances, by when they reserved last (Unix ms).
 pub fn workers() -> String {

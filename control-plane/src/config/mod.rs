@@ -2,6 +2,7 @@
 //!
 //! Every error names the variable, what is wrong with it, and the fix. All that is wrong is reported at once.
 
+mod analytics;
 mod caps;
 mod doctor;
 mod encryption;
@@ -16,6 +17,7 @@ use crate::xds::cluster::Settings as Upstream;
 use reader::Reader;
 use std::net::SocketAddr;
 
+pub use analytics::{AnalyticsConfig, EventBus};
 pub use caps::Caps;
 pub use doctor::DoctorConfig;
 pub use encryption::EncryptionKeys;
@@ -77,6 +79,8 @@ pub struct Config {
     pub limits: Limits,
     /// `CLICKHOUSE_URL`, `CLICKHOUSE_CLUSTER`: where events are kept. Without it there are no analytics.
     pub clickhouse: Option<Endpoint>,
+    /// `EVENTS_REDIS_URL` or `REDIS_URL`: where `serve --all` finds events.
+    pub events: Option<EventBus>,
     /// `GATEWAY_PUBLIC_URL`: what applications put in front of `/proxy/…`. Default http://127.0.0.1:3001.
     pub gateway_public_url: String,
     /// `UPSTREAM_CONNECT_TIMEOUT_MS`, `UPSTREAM_CONNECTIONS_MAX`, `UPSTREAM_PENDING_MAX`, `UPSTREAM_REQUESTS_MAX`.
@@ -127,6 +131,7 @@ impl Config {
             encryption_keys: reader.encryption_keys(environment),
             limits: reader.limits(environment),
             clickhouse: reader.clickhouse(),
+            events: reader.events(),
             gateway_public_url: reader.http_url("GATEWAY_PUBLIC_URL", "http://127.0.0.1:3001"),
             upstream: reader.upstream(),
             upstream_allow: reader.upstream_allow(),
@@ -165,6 +170,7 @@ impl Config {
                 token: None,
             },
             clickhouse: None,
+            events: None,
             gateway_public_url: "http://127.0.0.1:3001".to_owned(),
             upstream: Upstream::default(),
             upstream_allow: ssrf::Policy::default(),

@@ -26,6 +26,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The problems, where there is nothing that could be returned instead.
+    pub(super) fn refused(self) -> ConfigError {
+        ConfigError(self.problems)
+    }
+
     pub(super) fn get(&self, variable: &str) -> Option<String> {
         (self.env)(variable).filter(|value| !value.trim().is_empty())
     }

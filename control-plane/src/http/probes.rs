@@ -47,6 +47,7 @@ async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
         polls_hanging: state.feed.polls_hanging(),
         feed_version: state.feed.position().map(|position| position.version),
     };
+    state.metrics.analytics().refresh(state.clock.now_ms());
     let text = state.metrics.encode(gauges).map_err(ApiError::internal)?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())

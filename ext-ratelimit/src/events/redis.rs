@@ -10,15 +10,13 @@ use super::{BusError, EventBus, Published};
 use crate::keys;
 use crate::metrics::Metrics;
 use prost::Message;
+use rateguard_wire::bus::{STREAM_FIELD, stream_of};
 use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
 use redis::aio::ConnectionManager;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-/// The only field of an entry.
-const FIELD: &str = "b";
 
 /// Bytes that Redis needs for an entry beyond its payload, roughly.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
@@ -123,7 +121,7 @@ impl RedisStreams {
             pipe.cmd("XADD")
                 .arg(keys::event_stream(*stream))
                 .arg("*")
-                .arg(FIELD)
+                .arg(STREAM_FIELD)
                 .arg(entry)
                 .ignore();
         }
@@ -168,13 +166,6 @@ fn entries(node_id: &str, events: Vec<RequestEvent>) -> Vec<(u8, Vec<u8>)> {
             (stream, entry.encode_to_vec())
         })
         .collect()
-}
-
-/// By the last bytes of the workspace's id, which are random in every UUID version in use; 0 for none.
-fn stream_of(workspace_id: &[u8]) -> u8 {
-    workspace_id
-        .last()
-        .map_or(0, |last| last % keys::EVENT_STREAM_COUNT)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The code under `src/gen` is generated from `proto/schema` by `tests/generated.rs`, which also fails when the two
 //! differ. Messages need nothing but prost and build for wasm32; clients and servers are behind the feature `grpc`.
 
+pub mod bus;
 pub mod convert;
 mod redacted;
 pub mod write;

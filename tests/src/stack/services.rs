@@ -85,6 +85,9 @@ impl ControlPlane {
     pub fn serve(&self, program: &Path, log: &Path) -> Result<Process> {
         let mut command = self.command(program);
         command.arg("serve");
+        if self.extra.contains_key("CLICKHOUSE_URL") {
+            command.arg("--all");
+        }
         Process::start("control-plane", command, log)
     }
 

@@ -52,6 +52,10 @@ impl Stack {
         };
         let of_engines = engines_env(&engines, &mut roads, &addresses).await?;
         control_plane.extra.extend(of_engines.clone());
+        if engines.clickhouse_url.is_some() && !choices.memory_store {
+            let redis = format!("redis://{}/", addresses.redis);
+            control_plane.extra.insert("REDIS_URL".to_owned(), redis);
+        }
         control_plane.extra.extend(choices.control_plane_env.clone());
         (choices.announce)("migrating the database and seeding the demo");
         control_plane.migrate(&programs.control_plane)?;

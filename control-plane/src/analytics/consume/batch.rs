@@ -1,0 +1,174 @@
+//! What one insert will hold, and where it came from.
+
+use crate::analytics::dedup::{EventKey, Recent, key_of};
+use crate::analytics::row::{ApiEvent, Receipt};
+use crate::analytics::source::{DeadLetter, Message, Offset};
+use prost::Message as _;
+use rateguard_wire::v1::ReportUsageRequest;
+use std::collections::HashSet;
+
+/// A batch this large is inserted at once (SPEC 5).
+pub const ROWS_ENOUGH: usize = 1_000;
+
+/// Bytes of messages after which a batch is inserted however few its rows are.
+const BYTES_ENOUGH: usize = 8 << 20;
+
+/// Bytes of a dead letter that are kept.
+const DEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Rows in the order of their messages, without duplicates.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub rows: Vec<ApiEvent>,
+    pub dead: Vec<DeadLetter>,
+    /// Every message that it was made of, malformed ones and duplicates too.
+    pub offsets: Vec<Offset>,
+    pub duplicates: u64,
+    keys: HashSet<EventKey>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Takes a message's events, but for those that `recent` or the batch has.
+    pub fn add(&mut self, lane: &str, message: Message, recent: &Recent) {
+        let Message {
+            offset,
+            received_at_ms,
+            payload,
+        } = message;
+        self.offsets.push(offset);
+        self.bytes = self.bytes.saturating_add(payload.len());
+        let ReportUsageRequest { node_id, events } = match ReportUsageRequest::decode(payload.as_slice()) {
+            Ok(report) => report,
+            Err(error) => return self.bury(lane, offset, reason(&error), payload),
+        };
+        for event in events {
+            let receipt = Receipt {
+                received_at_ms,
+                node_id: &node_id,
+            };
+            // Kept for the letter: what cannot be a row is rare, but must not be lost.
+            let copy = event.clone();
+            match ApiEvent::of(event, receipt) {
+                Ok(row) => self.push(row, recent),
+                Err(error) => self.bury(lane, offset, reason(&error), copy.encode_to_vec()),
+            }
+        }
+    }
+
+    fn push(&mut self, row: ApiEvent, recent: &Recent) {
+        let key = key_of(&row);
+        if recent.contains(&key) || !self.keys.insert(key) {
+            self.duplicates += 1;
+        } else {
+            self.rows.push(row);
+        }
+    }
+
+    fn bury(&mut self, lane: &str, offset: Offset, reason: String, payload: Vec<u8>) {
+        self.dead.push(letter(lane, offset, reason, payload));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Whether it is inserted without waiting for more.
+    pub fn is_full(&self) -> bool {
+        self.rows.len() >= ROWS_ENOUGH || self.bytes >= BYTES_ENOUGH
+    }
+
+    /// Names the insert: the same messages give the same name, so that one that is repeated changes nothing.
+    pub fn token(&self, lane: &str) -> String {
+        match (self.offsets.first(), self.offsets.last()) {
+            (Some(first), Some(last)) => format!("{lane}-{first}-{last}"),
+            _ => lane.to_owned(),
+        }
+    }
+}
+
+/// An error with its causes.
+fn reason(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+}
+
+/// A letter of bounded size.
+pub(super) fn letter(lane: &str, offset: Offset, reason: String, mut payload: Vec<u8>) -> DeadLetter {
+    payload.truncate(DEAD_BYTES_MAX);
+    DeadLetter {
+        origin: format!("{lane}@{offset}"),
+        reason,
+        payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rateguard_wire::v1::RequestEvent;
+
+    const NOW_MS: i64 = 1_780_000_000_000;
+
+    fn event(id: u8, revision: u32) -> RequestEvent {
+        RequestEvent {
+            event_id: vec![id; 16],
+            workspace_id: vec![1; 16],
+            timestamp_ms: NOW_MS,
+            revision,
+            ..RequestEvent::default()
+        }
+    }
+
+    fn message(offset: u64, events: Vec<RequestEvent>) -> Message {
+        let report = ReportUsageRequest {
+            node_id: "envoy-1".into(),
+            events,
+        };
+        Message {
+            offset: Offset(offset, 0),
+            received_at_ms: NOW_MS,
+            payload: report.encode_to_vec(),
+        }
+    }
+
+    #[test]
+    fn ev_02_what_was_stored_or_is_in_the_batch_is_dropped() {
+        let mut recent = Recent::default();
+        recent.insert((u128::from_be_bytes([1; 16]), 0), NOW_MS);
+        let mut batch = Batch::default();
+        batch.add("s", message(1, vec![event(1, 0), event(2, 0)]), &recent);
+        batch.add(
+            "s",
+            message(2, vec![event(2, 0), event(2, 1), event(1, 1)]),
+            &recent,
+        );
+        let kept: Vec<_> = batch
+            .rows
+            .iter()
+            .map(|row| (row.event_id.as_bytes()[0], row.revision))
+            .collect();
+        assert_eq!(kept, [(2, 0), (2, 1), (1, 1)]);
+        assert_eq!(batch.duplicates, 2);
+        assert_eq!(batch.token("s"), "s-1-0-2-0");
+    }
+
+    #[test]
+    fn ev_12_a_malformed_message_and_a_malformed_event_are_buried_alone() {
+        let mut batch = Batch::default();
+        let recent = Recent::default();
+        let mut garbage = message(3, Vec::new());
+        garbage.payload = vec![0xff; DEAD_BYTES_MAX + 1];
+        batch.add("s", garbage, &recent);
+        let mut nameless = event(3, 0);
+        nameless.event_id.clear();
+        batch.add("s", message(4, vec![nameless, event(4, 0)]), &recent);
+        assert_eq!(
+            (batch.rows.len(), batch.dead.len(), batch.offsets.len()),
+            (1, 2, 2)
+        );
+        assert_eq!(batch.dead[0].origin, "s@3-0");
+        assert_eq!(batch.dead[0].payload.len(), DEAD_BYTES_MAX);
+        assert!(batch.dead.iter().all(|letter| !letter.reason.is_empty()));
+    }
+}

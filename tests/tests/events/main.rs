@@ -1,0 +1,97 @@
+//! Events from the gateway into ClickHouse, on each bus: none lost, none twice. One Stack per bus for all tests.
+
+mod books;
+mod suite;
+
+use books::Books;
+use rateguard_tests::stack::{Link, Stack};
+use tokio::sync::{OnceCell, RwLock};
+
+/// Tests that break a part have the Stack for themselves.
+static BREAKING: RwLock<()> = RwLock::const_new(());
+
+/// What carries the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bus {
+    Redis,
+}
+
+/// The one Stack of a bus. It ends with this process.
+async fn books(bus: Bus) -> Books {
+    static REDIS: OnceCell<&'static Stack> = OnceCell::const_new();
+    let stack = match bus {
+        Bus::Redis => {
+            REDIS
+                .get_or_init(async || {
+                    let started = Stack::builder()
+                        .durable()
+                        .clickhouse()
+                        .proxied(Link::ControlPlaneToClickHouse)
+                        .start()
+                        .await;
+                    started.expect("the Stack starts").share()
+                })
+                .await
+        }
+    };
+    Books { stack, bus }
+}
+
+/// Every test of the suite, on one bus.
+macro_rules! on {
+    ($name:ident, $bus:expr) => {
+        mod $name {
+            use crate::{BREAKING, Bus, books, suite};
+
+            #[tokio::test]
+            async fn a_request_is_visible_within_five_seconds() {
+                let _shared = BREAKING.read().await;
+                suite::visible(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_02_a_report_that_comes_twice_is_stored_once() {
+                let _shared = BREAKING.read().await;
+                suite::twice(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_09_a_client_that_leaves_early_is_billed() {
+                let _shared = BREAKING.read().await;
+                suite::left_early(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_11_odd_texts_and_times_are_stored_safely() {
+                let _shared = BREAKING.read().await;
+                suite::odd(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_12_poison_becomes_a_dead_letter_and_holds_up_nothing() {
+                let _shared = BREAKING.read().await;
+                suite::poison(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_13_upstream_log_rows_redis_and_ledger_agree_to_the_nano() {
+                let _shared = BREAKING.read().await;
+                suite::agree(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_06_a_consumer_killed_before_its_acknowledgement_stores_once() {
+                let _alone = BREAKING.write().await;
+                suite::consumer_killed(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_08_clickhouse_away_is_caught_up_with_each_once() {
+                let _alone = BREAKING.write().await;
+                suite::clickhouse_away(&books($bus).await).await;
+            }
+        }
+    };
+}
+
+on!(redis, Bus::Redis);
