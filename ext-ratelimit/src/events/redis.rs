@@ -22,7 +22,7 @@ use std::time::Duration;
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 
 /// The consumer group. It begins with the first entry of a stream.
-const CONSUMER_GROUP: &str = "analytics-consumer";
+const CONSUMER_GROUP: &str = rateguard_wire::bus::GROUP;
 
 /// How often the streams are measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
