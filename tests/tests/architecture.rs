@@ -10,7 +10,7 @@ use rateguard_tests::stack::process::run;
 use serde_json::Value;
 
 /// Crates of ours and the crates of ours they may depend on, outside tests (DESIGN section 1).
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("rateguard-model", &[]),
     ("rateguard-wire", &["rateguard-model"]),
     ("rateguard-api", &["rateguard-model"]),
