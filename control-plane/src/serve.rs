@@ -4,7 +4,7 @@ use crate::analytics::{self, Endpoint, worker};
 use crate::auth::{reset, upkeep};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AnalyticsConfig, Config, DatabaseConfig, DoctorConfig, Settings};
-use crate::db::feed as feed_rows;
+use crate::db::{feed as feed_rows, migrate};
 use crate::doctor::{self, DoctorArgs};
 use crate::entropy::SystemEntropy;
 use crate::secrets::{Keyring, rotation};
@@ -185,7 +185,9 @@ async fn connect(database_url: &str) -> anyhow::Result<PgPool> {
 }
 
 async fn migrate(db: &PgPool) -> anyhow::Result<()> {
-    MIGRATOR.run(db).await.context("cannot migrate the database")?;
+    migrate::run(&MIGRATOR, db.connect_options().as_ref())
+        .await
+        .context("cannot migrate the database")?;
     println!("the database is up to date");
     Ok(())
 }

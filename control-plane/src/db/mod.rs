@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod invitation;
 pub mod login_failure;
 pub mod member;
+pub mod migrate;
 pub mod page;
 pub mod password_reset;
 pub mod price;
