@@ -1,6 +1,7 @@
 //! Table `data_plane_token`.
 
 use super::DbError;
+use super::page::Page;
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
@@ -71,17 +72,35 @@ pub struct Token {
     pub all_workspaces: bool,
 }
 
-/// A workspace's tokens, and those for all workspaces with which data planes poll that serve it too.
-pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Token>, DbError> {
+/// A workspace's tokens, and those for all workspaces with which data planes poll that serve it too, the oldest first.
+pub async fn list(db: &PgPool, workspace_id: Uuid, page: &Page) -> Result<Vec<Token>, DbError> {
     Ok(sqlx::query_as!(
         Token,
         r#"SELECT id, name, created_at, revoked_at, workspace_id IS NULL AS "all_workspaces!"
            FROM data_plane_token t
-           WHERE workspace_id = $1
-              OR (workspace_id IS NULL AND EXISTS (SELECT FROM data_plane_node n WHERE n.token_id = t.id))
-           ORDER BY created_at, id"#,
+           WHERE (workspace_id = $1
+              OR (workspace_id IS NULL AND EXISTS (SELECT FROM data_plane_node n WHERE n.token_id = t.id)))
+             AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3::uuid))
+           ORDER BY created_at, id
+           LIMIT $4"#,
         workspace_id,
+        page.after_at(),
+        page.after_id(),
+        page.rows(),
     )
     .fetch_all(db)
+    .await?)
+}
+
+/// A token of the workspace itself.
+pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Token>, DbError> {
+    Ok(sqlx::query_as!(
+        Token,
+        r#"SELECT id, name, created_at, revoked_at, false AS "all_workspaces!"
+           FROM data_plane_token WHERE workspace_id = $1 AND id = $2"#,
+        workspace_id,
+        id,
+    )
+    .fetch_optional(db)
     .await?)
 }

@@ -209,11 +209,19 @@ async fn update(
         .ok_or(ApiError::NotFound("API"))?;
     let before = show(&current);
     if_match.check(&before)?;
-    if current != seen {
+    // A rotation of the master key seals the credential anew and leaves the rest, its time too: that is nobody's edit.
+    let resealed = Api {
+        credential: current.credential.clone(),
+        ..seen.clone()
+    };
+    if current != resealed {
         return Err(ApiError::Conflict {
             field: "",
             message: "somebody else changed this API at the same time; read it again".to_owned(),
         });
+    }
+    if api.credential == seen.credential {
+        api.credential = current.credential;
     }
     refuse_taken_hosts(&mut tx, &api).await?;
     price(&mut tx, &mut api).await?;

@@ -2,7 +2,9 @@
 //! operator's machine, never here.
 
 use super::error::{ApiError, Faults};
-use super::extract::{Access, Body, ItemId};
+use super::extract::{Access, ItemId};
+use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
+use super::page::{self, NoFilter, Paged, Paging};
 use super::permission::Permission;
 use super::text;
 use crate::audit::{Entry, Write};
@@ -27,29 +29,32 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(revoke))
 }
 
-/// Lists the tokens of data planes, and what polls with each
+/// Lists the tokens of data planes, and what polls with each, the oldest first
 #[utoipa::path(
     get,
     path = "/api/workspaces/{workspace_id}/data-planes",
     tag = "Data planes",
     operation_id = "listDataPlaneTokens",
+    params(Paging),
     responses((status = 200, body = List<body::DataPlaneToken>))
 )]
 async fn list(
     State(state): State<AppState>,
     access: Access,
+    Paged {
+        page,
+        filter: NoFilter {},
+    }: Paged<NoFilter>,
 ) -> Result<Json<List<body::DataPlaneToken>>, ApiError> {
     access.require(Permission::ReadDataPlanes)?;
-    let found = tokens::list(&state.db, access.workspace_id()).await?;
+    let found = tokens::list(&state.db, access.workspace_id(), &page).await?;
     let mut nodes: HashMap<Uuid, Vec<body::DataPlaneNode>> = HashMap::new();
     for node in nodes::list(&state.db, access.workspace_id()).await? {
         nodes.entry(node.token_id).or_default().push(show_node(node));
     }
-    let data = found.into_iter().map(|token| {
-        let of_token = nodes.remove(&token.id).unwrap_or_default();
-        show(token, of_token)
-    });
-    Ok(Json(List::whole(data.collect())))
+    let position = |token: &Token| (token.created_at, token.id);
+    let shown = |token: &Token| show(token, nodes.get(&token.id).cloned().unwrap_or_default());
+    Ok(Json(page::list(&found, &page, position, shown)))
 }
 
 /// Makes a token; the answer is the only one that holds it
@@ -58,15 +63,25 @@ async fn list(
     path = "/api/workspaces/{workspace_id}/data-planes",
     tag = "Data planes",
     operation_id = "createDataPlaneToken",
+    params(IdempotencyKey),
     request_body = body::CreateDataPlaneToken,
     responses((status = 201, body = body::DataPlaneTokenWithSecret))
 )]
 async fn create(
     State(state): State<AppState>,
     access: Access,
-    Body(body): Body<body::CreateDataPlaneToken>,
-) -> Result<(StatusCode, Json<body::DataPlaneTokenWithSecret>), ApiError> {
+    Creating { body, once }: Creating<body::CreateDataPlaneToken>,
+) -> Result<Created, ApiError> {
     access.require(Permission::WriteDataPlanes)?;
+    let creation = Creation {
+        state: &state,
+        user_id: access.user_id(),
+        workspace_id: access.workspace_id(),
+        once,
+    };
+    if let Some(earlier) = creation.replayed().await? {
+        return Ok(earlier);
+    }
     let mut faults = Faults::default();
     let name = text::name(&mut faults, "name", &body.name);
     let name = faults.finish(name)?;
@@ -87,21 +102,19 @@ async fn create(
         revoked_at: None,
         all_workspaces: false,
     };
-    let record = show(token, Vec::new());
+    let record = show(&token, Vec::new());
     let entry = Entry::new(
         AuditAction::DataPlaneTokenCreate,
         access.workspace_id(),
         created.id,
-        &record.name,
-    );
-    tx.commit(entry.after(&record)).await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(body::DataPlaneTokenWithSecret {
-            record,
-            token: created.token.text,
-        }),
-    ))
+        &token.name,
+    )
+    .after(&record);
+    let answer = body::DataPlaneTokenWithSecret {
+        record,
+        token: created.token.text,
+    };
+    creation.commit(tx, entry, &answer).await
 }
 
 /// Revokes a token
@@ -121,22 +134,20 @@ async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteDataPlanes)?;
     let workspace_id = access.workspace_id();
-    let known = tokens::list(&state.db, workspace_id).await?;
-    let token = known
-        .into_iter()
-        .find(|token| token.id == id)
+    let token = tokens::by_id(&state.db, workspace_id, id)
+        .await?
         .ok_or(ApiError::NotFound("data-plane token"))?;
     let mut tx = Write::begin(&state, access.actor()).await?;
     if !data_plane_token::revoke(&mut tx, state.clock.as_ref(), workspace_id, id).await? {
         return Err(ApiError::NotFound("data-plane token"));
     }
-    let before = show(token, Vec::new());
+    let before = show(&token, Vec::new());
     let entry = Entry::new(AuditAction::DataPlaneTokenRevoke, workspace_id, id, &before.name);
     tx.commit(entry.before(&before)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn show(token: Token, nodes: Vec<body::DataPlaneNode>) -> body::DataPlaneToken {
+fn show(token: &Token, nodes: Vec<body::DataPlaneNode>) -> body::DataPlaneToken {
     let Token {
         id,
         name,
@@ -146,10 +157,10 @@ fn show(token: Token, nodes: Vec<body::DataPlaneNode>) -> body::DataPlaneToken {
     } = token;
     body::DataPlaneToken {
         id: id.to_string(),
-        name,
-        created_at: text::timestamp(created_at),
+        name: name.clone(),
+        created_at: text::timestamp(*created_at),
         revoked_at: revoked_at.map(text::timestamp),
-        all_workspaces,
+        all_workspaces: *all_workspaces,
         nodes,
     }
 }

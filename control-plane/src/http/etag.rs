@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use rateguard_api::name::KeyStatus;
-use rateguard_api::{access_token, api, budget, invitation, key, member, price, rule, workspace};
+use rateguard_api::{access_token, api, budget, data_plane, invitation, key, member, price, rule, workspace};
 use rateguard_model::digest::Digest;
 use serde::Serialize;
 use utoipa::IntoParams;
@@ -28,6 +28,7 @@ impl Versioned for budget::MonthlyBudget {}
 impl Versioned for member::Member {}
 impl Versioned for invitation::InvitationWithLink {}
 impl Versioned for access_token::AccessTokenWithSecret {}
+impl Versioned for data_plane::DataPlaneTokenWithSecret {}
 impl Versioned for budget::Budget {}
 impl Versioned for price::Price {}
 

@@ -2,6 +2,8 @@
 
 use crate::replica::{Replica, after, filter, operator_token, own_token};
 use crate::support::app::{App, Person};
+use axum::body::Body;
+use axum::http::{Request, header};
 use rateguard_control_plane::feed::sync::flush_reports;
 use rateguard_wire::v1::{PollRequest, PollRole};
 use serde_json::{Value, json};
@@ -87,4 +89,42 @@ async fn ti_a_workspace_sees_its_own_data_planes_and_the_shared_ones() {
     );
     let path = bob.path(&format!("/data-planes/{}", seen[0]["id"].as_str().unwrap()));
     assert_eq!(app.delete(&path, &bob.token).await.status.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn tokens_come_in_pages_and_are_made_once() {
+    let app = App::start().await;
+    let ada = app.register("ada").await;
+    let path = ada.path("/data-planes");
+    let create = async || {
+        let request = Request::post(&path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", ada.token))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", "first")
+            .body(Body::from(json!({"name": "a"}).to_string()));
+        app.send(request.unwrap()).await
+    };
+    let (made, again) = (create().await, create().await);
+    assert_eq!(
+        (made.status, made.str("/token"), made.str("/id")),
+        (again.status, again.str("/token"), again.str("/id"))
+    );
+    app.clock.advance_ms(1);
+    own_token(&app, &ada).await;
+    let first = app.get(&format!("{path}?limit=1"), &ada.token).await;
+    assert_eq!(first.str("/data/0/name"), "a", "{first:?}");
+    let cursor = first.str("/nextCursor");
+    let second = app
+        .get(&format!("{path}?limit=1&cursor={cursor}"), &ada.token)
+        .await;
+    assert_eq!(second.str("/data/0/name"), "gateway", "{second:?}");
+    assert!(second.body["nextCursor"].is_null());
+    let audit = app.get(&ada.path("/audit"), &ada.token).await;
+    let made = audit.body["data"].as_array().unwrap().iter();
+    let made = made.filter(|entry| {
+        entry["action"]
+            .as_str()
+            .is_some_and(|a| a == "data-plane-token.create")
+    });
+    assert_eq!(made.count(), 2, "{audit:?}");
 }
