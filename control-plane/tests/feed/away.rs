@@ -7,7 +7,7 @@ use prost::Message as _;
 use sqlx::postgres::PgConnectOptions;
 
 /// The app's database under another role's name: that role's connections can be cut and kept out.
-async fn role(app: &App, name: &str) -> PgConnectOptions {
+pub(crate) async fn role(app: &App, name: &str) -> PgConnectOptions {
     for statement in [
         format!("CREATE ROLE {name} LOGIN"),
         format!("GRANT SELECT, UPDATE, DELETE, INSERT ON ALL TABLES IN SCHEMA public TO {name}"),

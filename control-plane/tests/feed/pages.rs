@@ -1,15 +1,18 @@
 //! Full answers in pages, from any replica, and what a client is told when they leave much out.
 
-use crate::replica::{Replica, after, filter, make_api, make_key, operator_token};
+use crate::replica::{
+    DEADLINE, Replica, after, filter, hanging, make_api, make_key, operator_token, own_token,
+};
 use crate::support::app::{App, Person, START_MS};
 use rateguard_control_plane::db::feed::let_shrink_until;
 use rateguard_wire::v1::{PollRequest, PollResponse, ResourceType};
 use std::collections::BTreeSet;
+use tokio::time::{Instant, timeout};
 
 const PAGE_BYTES: u32 = 16 * 1024;
 
 /// Keys written as no REST call would, all at once.
-async fn import_keys(app: &App, person: &Person, count: i32) {
+pub(crate) async fn import_keys(app: &App, person: &Person, count: i32) {
     sqlx::query(
         "WITH v AS (UPDATE feed_version SET version = version + 1 RETURNING version),
               k AS (INSERT INTO api_key (id, workspace_id, name, environment, prefix, created_at, updated_at,
@@ -143,4 +146,63 @@ async fn a_full_answer_says_what_is_rightly_gone_and_what_the_operator_allows() 
     assert!(replica.poll(&token, nack).await.may_shrink);
     app.clock.advance_ms(60_000);
     assert!(!replica.poll(&token, paged(filter())).await.may_shrink);
+}
+
+/// Follows the feed until it has told a key of this workspace; gives how many answers that took.
+async fn until_told(replica: &Replica, token: &str, known: &PollResponse, workspace_id: &[u8]) -> usize {
+    let mut request = hanging(paged(after(known)));
+    let mut answers = 0;
+    loop {
+        let answer = replica.poll(token, request).await;
+        answers += 1;
+        if answer.keys.iter().any(|key| key.workspace_id == workspace_id) {
+            return answers;
+        }
+        request = if answer.next_page.is_empty() {
+            hanging(paged(after(&answer)))
+        } else {
+            next(&answer)
+        };
+    }
+}
+
+#[tokio::test]
+async fn ti_08_a_large_import_does_not_hold_back_what_another_workspace_changes() {
+    let app = App::start().await;
+    let [ada, bob] = [app.register("ada").await, app.register("bob").await];
+    let everybodys = operator_token(&app).await;
+    let (bobs, _) = own_token(&app, &bob).await;
+    let replica = Replica::start(&app).await;
+    replica.caught_up(&app).await;
+    let bobs_id = bob
+        .workspace_id
+        .parse::<uuid::Uuid>()
+        .unwrap()
+        .as_bytes()
+        .to_vec();
+    let known = [
+        replica.poll(&everybodys, paged(filter())).await,
+        replica.poll(&bobs, paged(filter())).await,
+    ];
+    let started = Instant::now();
+    let change = async {
+        // At the same moment: whichever commits first, both followers see Bob's key.
+        tokio::join!(import_keys(&app, &ada, 20_000), make_key(&app, &bob));
+        started.elapsed()
+    };
+    let by_all = async {
+        let answers = until_told(&replica, &everybodys, &known[0], &bobs_id).await;
+        (answers, started.elapsed())
+    };
+    let by_own = async {
+        let answers = until_told(&replica, &bobs, &known[1], &bobs_id).await;
+        (answers, started.elapsed())
+    };
+    let all = async { tokio::join!(change, by_all, by_own) };
+    let (written, by_all, by_own) = timeout(DEADLINE, all).await.expect("Bob's key is told");
+    println!(
+        "written after {written:?}; told (answers, after): everybody's {by_all:?}, Bob's own {by_own:?}"
+    );
+    // What Ada imported is no business of Bob's data plane: neither a page nor a waking.
+    assert!(by_own.0 <= 2, "{by_own:?}");
 }

@@ -3,7 +3,7 @@
 use crate::support::app::{App, Person};
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Method, Request, StatusCode, header};
 use prost::Message as _;
 use rateguard_control_plane::config::Config;
 use rateguard_control_plane::data_plane_token;
@@ -14,7 +14,10 @@ use rateguard_wire::v1::{PollRequest, PollResponse, PollRole};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::future::IntoFuture as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
@@ -23,6 +26,10 @@ use tower::ServiceExt as _;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// What a change may take to reach a poll that hangs (SPEC 9).
 pub(crate) const PROMPT: Duration = Duration::from_millis(250);
+/// What a replica's pool may open; its feed has connections of its own.
+pub(crate) const CONNECTIONS: u32 = 2;
+/// How long a request waits for one of them.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) const CREDENTIAL: &str = "sk-credential-canary";
 
 pub(crate) struct Replica {
@@ -53,7 +60,10 @@ impl Replica {
     }
 
     pub(crate) fn start_configured(app: &App, options: PgConnectOptions, config: Config) -> Self {
-        let db: PgPool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
+        let db: PgPool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
         let (stop, shutdown) = watch::channel(false);
         let sources = Sources {
             clock: app.clock.clone(),
@@ -107,6 +117,47 @@ impl Replica {
         let (status, body) = self.send("/v1/config:poll", token, request.encode_to_vec()).await;
         assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
         PollResponse::decode(body.as_slice()).unwrap()
+    }
+
+    /// A call of the REST API at this replica, with a body unless it is null.
+    pub(crate) async fn rest(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let mut text = String::new();
+        if !body.is_null() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            text = body.to_string();
+        }
+        let request = request.body(Body::from(text)).unwrap();
+        let answered = timeout(DEADLINE, self.router.clone().oneshot(request)).await;
+        let response = answered.expect("no answer").unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Serves on a free port, as the program does.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = self
+            .router
+            .clone()
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let mut stop = self.stop.subscribe();
+        let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        });
+        tokio::spawn(server.into_future());
+        address
     }
 
     pub(crate) async fn clusters(&self, token: &str, version: &str) -> (StatusCode, Value) {
