@@ -6,6 +6,7 @@
 pub mod cpu;
 pub mod dns;
 pub mod fault_server;
+pub mod feed_fault;
 pub mod load;
 pub mod proxy;
 pub mod scene;

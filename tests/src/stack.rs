@@ -23,6 +23,7 @@ pub mod wait;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -134,6 +135,9 @@ pub struct Stack {
     stub: Option<Stub>,
     proxies: BTreeMap<Link, TcpProxy>,
     folder: Folder,
+    /// How the control plane was started, for more of them.
+    control_plane: services::ControlPlane,
+    program: PathBuf,
 }
 
 /// The engines of a Stack as its programs are told of them: its own, or those that this process was told to use.
@@ -276,6 +280,24 @@ impl Stack {
     pub async fn restart(&self, part: Part) -> Result<()> {
         self.launch(part)?;
         self.ready(part).await
+    }
+
+    /// Starts one more control plane on the same database, which listens there, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not come up: the end of its log is in the error.
+    pub async fn replica(&self, listen: SocketAddr) -> Result<Process> {
+        let configuration = services::ControlPlane {
+            listen,
+            ..self.control_plane.clone()
+        };
+        let log = self.folder.log(&format!("control-plane-{}", listen.port()));
+        let mut process = configuration.serve(&self.program, &log)?;
+        wait::ready(&mut process, READY_WITHIN, async || {
+            self.answers_ready(listen).await
+        })
+        .await?;
+        Ok(process)
     }
 
     /// How a part ended, if it did so by itself.

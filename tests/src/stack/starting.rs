@@ -120,6 +120,8 @@ impl Stack {
             stub,
             proxies,
             folder,
+            control_plane,
+            program: programs.control_plane,
         };
         (choices.announce)("waiting until every part is ready");
         for part in Part::ALL {

@@ -2,10 +2,12 @@
 
 mod configuration;
 mod events;
+mod feed_answers;
 mod filter_reload;
 mod leases;
 mod limit_service;
 mod redis;
+mod replicas;
 mod reservations;
 mod upstream_address;
 mod upstream_tls;
