@@ -42,7 +42,7 @@ pub(super) fn page(image: &Image, audience: Audience, token: &str, bytes: u32, k
     if after.is_none()
         && let Some(known) = known.filter(|known| image.reaches_back_to(*known))
     {
-        fragments.extend(image.removals_since(audience, known));
+        fragments.extend(&image.removals_since(audience, known));
     }
     Page {
         position,

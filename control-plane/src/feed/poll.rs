@@ -302,7 +302,7 @@ fn resend(state: &AppState, poll: &Poll) -> Result<Response, PollError> {
 }
 
 fn respond(state: &AppState, poll: &Poll, position: Position, changes: Vec<u8>) -> Response {
-    protobuf(encode(head(state, poll, position)), Bytes::from(changes))
+    protobuf(encode(&head(state, poll, position)), Bytes::from(changes))
 }
 
 fn everything(state: &AppState, poll: &Poll) -> Result<Response, PollError> {
@@ -315,7 +315,7 @@ fn everything(state: &AppState, poll: &Poll) -> Result<Response, PollError> {
             may_shrink,
             ..head(state, poll, position)
         };
-        return Ok(protobuf(encode(head), bytes));
+        return Ok(protobuf(encode(&head), bytes));
     }
     let page = state.feed.read(|image| {
         let known = version::number(&poll.version, image.position().epoch, poll.audience);
@@ -333,7 +333,7 @@ fn everything(state: &AppState, poll: &Poll) -> Result<Response, PollError> {
         next_page: page.next,
         ..head(state, poll, page.position)
     };
-    Ok(protobuf(encode(head), Bytes::from(page.fragments.bytes)))
+    Ok(protobuf(encode(&head), Bytes::from(page.fragments.bytes)))
 }
 
 /// What is this answer's own.
@@ -347,7 +347,7 @@ fn head(state: &AppState, poll: &Poll, position: Position) -> PollResponse {
 }
 
 /// It goes before the shared part, and protobuf merges the two.
-fn encode(head: PollResponse) -> Bytes {
+fn encode(head: &PollResponse) -> Bytes {
     Bytes::from(head.encode_to_vec())
 }
 

@@ -260,13 +260,11 @@ fn check_subject(faults: &mut Faults, subject: &body::BudgetSubject) -> (BudgetS
     if kind == BudgetSubjectType::Workspace {
         return (kind, String::new());
     }
-    match subject.id.as_deref().map(Uuid::try_parse) {
-        Some(Ok(id)) => (kind, id.to_string()),
-        Some(Err(_)) | None => {
-            faults.invalid("subject.id", format!("must be the id of the {kind}"));
-            (kind, String::new())
-        }
+    if let Some(Ok(id)) = subject.id.as_deref().map(Uuid::try_parse) {
+        return (kind, id.to_string());
     }
+    faults.invalid("subject.id", format!("must be the id of the {kind}"));
+    (kind, String::new())
 }
 
 fn refuse_unsupported(faults: &mut Faults, thresholds: bool, top_up: bool) {

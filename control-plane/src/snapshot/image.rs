@@ -296,7 +296,7 @@ impl Image {
 
 impl Fragments {
     /// Adds others behind these.
-    pub fn extend(&mut self, others: Self) {
+    pub fn extend(&mut self, others: &Self) {
         self.bytes.extend_from_slice(&others.bytes);
         self.count += others.count;
     }

@@ -32,7 +32,7 @@ async fn poll_at(address: SocketAddr, token: String, request: PollRequest) -> (P
 }
 
 /// All at once; answers in no order.
-async fn poll_all(
+fn poll_all(
     address: SocketAddr,
     token: &str,
     request: impl Fn(usize) -> PollRequest,
@@ -59,7 +59,7 @@ async fn cp_08_five_hundred_pollers_return_after_a_restart() {
         ..request
     };
     let address = first.listen().await;
-    let polls = poll_all(address, &token, |n| of_node(n, hanging(after(&known)))).await;
+    let polls = poll_all(address, &token, |n| of_node(n, hanging(after(&known))));
     eventually("all of them hang", || async {
         first.state.feed.polls_hanging() >= POLLERS as u64
     })
@@ -75,8 +75,7 @@ async fn cp_08_five_hundred_pollers_return_after_a_restart() {
     let is_new = |number: usize| number.is_multiple_of(10);
     let polls = poll_all(address, &token, |n| {
         of_node(n, if is_new(n) { filter() } else { after(&known) })
-    })
-    .await;
+    });
     let mut times = Vec::new();
     let mut whole = 0;
     for (answer, took) in polls.join_all().await {
@@ -96,7 +95,7 @@ async fn cp_08_five_hundred_pollers_return_after_a_restart() {
     assert!(times[POLLERS - 1] < DEADLINE);
 
     // They hang again, and one change reaches them all.
-    let polls = poll_all(address, &token, |n| of_node(n, hanging(after(&known)))).await;
+    let polls = poll_all(address, &token, |n| of_node(n, hanging(after(&known))));
     eventually("all of them hang again", || async {
         again.state.feed.polls_hanging() >= POLLERS as u64
     })

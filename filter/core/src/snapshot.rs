@@ -19,6 +19,7 @@ mod receive;
 pub use receive::{Received, Shrinks};
 
 /// One decoded answer of the feed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the answer")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Update {
     pub version: String,

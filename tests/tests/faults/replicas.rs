@@ -51,7 +51,7 @@ async fn is_denied_everywhere(scene: &Scene<'_>, key: &Key) -> bool {
     true
 }
 
-async fn import_keys(scene: &Scene<'_>) {
+fn import_keys(scene: &Scene<'_>) {
     let sql = format!(
         "WITH v AS (UPDATE feed_version SET version = version + 1 RETURNING version),
               k AS (INSERT INTO api_key (id, workspace_id, name, environment, prefix, created_at, updated_at,
@@ -104,7 +104,7 @@ async fn one_of_two_control_planes_is_killed_under_load() {
 
     // Deltas and pages from the one that is left.
     scene.in_force().await.expect("a delta");
-    import_keys(&scene).await;
+    import_keys(&scene);
     eventually("the pages have come", WITHIN, async || {
         let held = stack.envoy_stats("snapshot_keys").await;
         held.is_ok_and(|held| held.values().any(|keys| *keys >= IMPORTED))

@@ -30,7 +30,7 @@ pub enum Received {
 
 /// A full update that leaves out more than half; what was in force still is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it would leave {found} of {held} {what}{}", of_workspace(.workspace_id))]
+#[error("it would leave {found} of {held} {what}{}", of_workspace(.workspace_id.as_ref()))]
 pub struct Shrinks {
     pub what: &'static str,
     /// `None`: of all workspaces together.
@@ -40,7 +40,7 @@ pub struct Shrinks {
     pub found: usize,
 }
 
-fn of_workspace(id: &Option<WorkspaceId>) -> String {
+fn of_workspace(id: Option<&WorkspaceId>) -> String {
     id.map_or_else(String::new, |id| format!(" of workspace {id}"))
 }
 
