@@ -2,6 +2,7 @@
 
 use crate::edits::HeaderEdits;
 use crate::event::Now;
+use crate::trace::TraceContext;
 use rateguard_model::error_code::ErrorCode;
 use rateguard_model::event::RequestEvent;
 use rateguard_model::id::{ApiId, KeyId, RequestId, WorkspaceId};
@@ -90,6 +91,8 @@ pub struct ReserveCall {
     pub key_id: KeyId,
     pub api_id: ApiId,
     pub quotas: Rc<[Quota]>,
+    /// Of the request; a lease belongs to none.
+    pub trace: Option<TraceContext>,
 }
 
 /// Resolves a reservation; stands alone.

@@ -40,4 +40,5 @@ pub mod snapshot;
 pub mod sse_edit;
 pub mod tags;
 pub mod text;
+pub mod trace;
 pub mod usage;

@@ -59,6 +59,7 @@ fn call(n: u64, quotas: &[Quota]) -> ReserveCall {
         key_id: KeyId::from_bytes([2; 16]),
         api_id: ApiId::from_bytes([3; 16]),
         quotas: quotas.into(),
+        trace: None,
     }
 }
 

@@ -75,7 +75,7 @@ impl Worker {
         let config = &self.config;
         let message = encode::reserve(call, self.id, config.reservation_ttl_ms);
         let timeout = Duration::from_millis(u64::from(config.reserve_timeout_ms));
-        let headers = vec![
+        let mut headers = vec![
             (":method", "POST"),
             (":path", "/rateguard.v1.LimitService/Reserve"),
             (":authority", config.limits_cluster.as_str()),
@@ -83,6 +83,10 @@ impl Worker {
             ("te", "trailers"),
             ("authorization", self.authorization.as_str()),
         ];
+        if let Some(trace) = &call.trace {
+            headers.push(("traceparent", trace.parent()));
+            headers.extend(trace.state().map(|state| ("tracestate", state)));
+        }
         host::call_http(&config.limits_cluster, headers, &message, timeout)
     }
 

@@ -11,6 +11,7 @@ use crate::limits::{self, View};
 use crate::policy::{Matched, Subject};
 use crate::reply::Refusal;
 use crate::request_body::{self, Dialect};
+use crate::trace::TraceContext;
 use rateguard_model::error_code::ErrorCode;
 use rateguard_model::glob;
 use rateguard_model::quota::{FailureMode, Mode as QuotaMode, Quota};
@@ -72,6 +73,7 @@ pub(super) fn decide(
         key_id: call.key.id,
         api_id: policy.api.id,
         quotas: Rc::clone(&quotas),
+        trace: TraceContext::of(&headers),
     })));
     let state = Reserving {
         call,

@@ -219,6 +219,7 @@ impl LeaseBook {
                 key_id: set.key_id,
                 api_id: set.api_id,
                 quotas: Rc::clone(&quotas),
+                trace: None,
             });
             let block = Block {
                 workspace_id: set.workspace_id,
