@@ -42,11 +42,7 @@ impl Printer {
                     .collect::<String>(),
             );
         }
-        let head: Vec<String> = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
-        let rows = values
-            .iter()
-            .map(|value| columns.iter().map(|(_, at)| cell(value, at)).collect());
-        print(&table(std::iter::once(head).chain(rows).collect()))
+        print(&rows(&values, columns))
     }
 
     /// One thing, a field a line. `secret` is what only this answer has: with `--quiet` it is all that is printed.
@@ -74,6 +70,24 @@ impl Printer {
         ))
     }
 
+    /// One thing of which `part` is a list: in a table, the list follows the other fields in columns of its own.
+    pub(crate) fn one_with_list(&self, text: &str, part: &str, columns: &[Column]) -> Result<(), Error> {
+        let fields: Option<serde_json::Map<String, Value>> = serde_json::from_str(text).ok();
+        let Some(mut fields) = fields.filter(|_| self.format == Format::Table && !self.quiet) else {
+            return self.one(text, None);
+        };
+        let entries = match fields.remove(part) {
+            Some(Value::Array(entries)) => entries,
+            _ => Vec::new(),
+        };
+        self.one(&Value::Object(fields).to_string(), None)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        print("\n")?;
+        print(&rows(&entries, columns))
+    }
+
     /// A sentence for people.
     pub(crate) fn say(&self, text: &str) -> Result<(), Error> {
         if self.quiet || self.format == Format::Json {
@@ -98,6 +112,15 @@ fn print(text: &str) -> Result<(), Error> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// A heading, and a line for each value.
+fn rows(values: &[Value], columns: &[Column]) -> String {
+    let head: Vec<String> = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+    let lines = values
+        .iter()
+        .map(|value| columns.iter().map(|(_, at)| cell(value, at)).collect());
+    table(std::iter::once(head).chain(lines).collect())
 }
 
 fn cell(value: &Value, pointer: &str) -> String {

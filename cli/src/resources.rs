@@ -62,12 +62,35 @@ pub(crate) const BUDGETS: Kind = Kind {
     columns: &[
         ("ID", "/id"),
         ("NAME", "/name"),
-        ("LIMIT CENTS", "/limitCents"),
+        ("OF", "/subject/type"),
+        ("SUBJECT", "/subject/id"),
         ("WINDOW", "/window"),
+        ("LIMIT CENTS", "/limitCents"),
         ("SHUTOFF", "/autoShutoff"),
     ],
     secret: None,
 };
+
+/// Of each budget in the costs.
+const COSTS_COLUMNS: &[Column] = &[
+    ("BUDGET", "/name"),
+    ("OF", "/subject/type"),
+    ("WINDOW", "/window"),
+    ("SPENT CENTS", "/currentSpendCents"),
+    ("LIMIT CENTS", "/budgetCents"),
+    ("USED %", "/percentUsed"),
+    ("PROJECTED CENTS", "/projectedCents"),
+];
+
+/// Of each rule in a test.
+const TEST_COLUMNS: &[Column] = &[
+    ("MATCHES", "/matches"),
+    ("RULE", "/name"),
+    ("MODE", "/mode"),
+    ("PRIORITY", "/priority"),
+    ("WHY", "/reason"),
+    ("COUNTS IN", "/partition"),
+];
 
 const DATA_PLANES: Kind = Kind {
     path: "data-planes",
@@ -189,7 +212,7 @@ pub(crate) async fn rules(client: &mut Client, printer: &Printer, command: RuleC
             let answer = client
                 .call(Method::POST, &format!("{all}/test"), Some(&text(&body.build()?)))
                 .await?;
-            printer.one(&answer.text, None)
+            printer.one_with_list(&answer.text, "rules", TEST_COLUMNS)
         }
         RuleCommand::Reset { id, subject } => {
             let body = subject.map_or_else(|| json!({}), |subject| json!({ "subject": subject }));
@@ -235,7 +258,7 @@ pub(crate) async fn monthly_budget(
 pub(crate) async fn costs(client: &mut Client, printer: &Printer) -> Result<(), Error> {
     let path = below_workspace(client, "costs").await?;
     let answer = client.get(&path).await?;
-    printer.one(&answer.text, None)
+    printer.one_with_list(&answer.text, "budgets", COSTS_COLUMNS)
 }
 
 pub(crate) async fn data_planes(

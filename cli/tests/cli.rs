@@ -204,6 +204,187 @@ async fn things_are_made_listed_changed_and_removed() {
     assert!(serde_json::from_str::<Value>(&raw).unwrap()["data"].is_array());
 }
 
+/// The cells of a table's line.
+fn cells(line: &str) -> Vec<&str> {
+    line.split("  ")
+        .map(str::trim)
+        .filter(|cell| !cell.is_empty())
+        .collect()
+}
+
+#[tokio::test]
+async fn budgets_and_costs_show_what_they_are_of() {
+    let scene = Scene::start().await;
+    scene.log_in().await;
+    let key = scene
+        .says(&[
+            "-q",
+            "-o",
+            "json",
+            "keys",
+            "create",
+            "name=ci",
+            "environment=live",
+        ])
+        .await;
+    assert!(key.starts_with("rg_live_"), "{key}");
+    let key = scene.says(&["-q", "keys"]).await;
+    let key = key.trim();
+    let subject = format!("subject.id={key}");
+    let daily = scene
+        .says(&[
+            "-q",
+            "budgets",
+            "create",
+            "name=ci a day",
+            "subject.type=KEY",
+            &subject,
+            "window=DAY",
+            "limitCents=250.5",
+            "autoShutoff:=true",
+        ])
+        .await;
+    let listed = scene.says(&["budgets"]).await;
+    let lines: Vec<_> = listed.lines().map(cells).collect();
+    assert_eq!(
+        lines,
+        [
+            vec!["ID", "NAME", "OF", "SUBJECT", "WINDOW", "LIMIT CENTS", "SHUTOFF"],
+            vec![daily.trim(), "ci a day", "KEY", key, "DAY", "250.5", "true"],
+        ],
+        "{listed}"
+    );
+    scene
+        .says(&["budgets", "update", daily.trim(), "limitCents=300"])
+        .await;
+    let shown = scene.says(&["budgets", "show", daily.trim()]).await;
+    assert!(shown.contains("300"), "{shown}");
+    scene
+        .says(&["budget", "--monthly-cents", "1000", "--auto-shutoff", "false"])
+        .await;
+
+    // This control plane has no limit service, which alone knows what was spent.
+    let (code, said) = scene.complains(&["costs"]).await;
+    assert!(code == 1 && said.contains("limit service"), "{code} {said}");
+
+    scene.says(&["budgets", "delete", daily.trim()]).await;
+    scene.says(&["budget", "--monthly-cents", "none"]).await;
+    assert_eq!(scene.says(&["budgets"]).await.lines().count(), 1);
+    let costs = scene.says(&["costs"]).await;
+    assert!(
+        costs.contains("currentSpendCents") && !costs.contains("budgets"),
+        "{costs}"
+    );
+    assert_eq!(scene.says(&["budget"]).await, costs);
+}
+
+#[tokio::test]
+async fn rules_are_tried_without_a_request_and_a_reset_says_what_is_missing() {
+    let scene = Scene::start().await;
+    scene.log_in().await;
+    let api = r#"{"name":"Mine","slug":"mine","baseUrl":"https://1.1.1.1/v1","authType":"NONE"}"#;
+    scene.says(&["apis", "create", "--data", api]).await;
+    let body = r#"{"name":"gets","methods":["GET"],"scopes":[{"type":"PER_IP"}],"algorithm":"SLIDING_WINDOW","windowMs":60000,"limit":60}"#;
+    let rule = scene.says(&["-q", "rules", "create", "--data", body]).await;
+    for (method, matches) in [("GET", "true"), ("POST", "false")] {
+        let method = format!("method={method}");
+        let said = scene
+            .says(&[
+                "rules",
+                "test",
+                "path=/proxy/mine/models",
+                &method,
+                "ip=192.0.2.1",
+            ])
+            .await;
+        let line = said.lines().find(|line| line.contains("gets")).unwrap();
+        assert_eq!(cells(line)[..3], [matches, "gets", "enforce"], "{said}");
+        assert!(said.contains("/v1/models"), "{said}");
+    }
+    // This control plane has no limit service: the reset reaches it and tells so.
+    let (code, said) = scene
+        .complains(&["rules", "reset", rule.trim(), "--subject", "192.0.2.1"])
+        .await;
+    assert!(code == 1 && said.contains("limit service"), "{code} {said}");
+}
+
+#[tokio::test]
+async fn a_data_plane_token_is_shown_once_and_ends() {
+    let scene = Scene::start().await;
+    scene.log_in().await;
+    let token = scene.says(&["-q", "data-planes", "create", "berlin"]).await;
+    assert!(token.starts_with("rgdp_"), "{token}");
+    let listed = scene.says(&["data-planes"]).await;
+    assert!(
+        listed.contains("berlin") && !listed.contains(token.trim()),
+        "{listed}"
+    );
+    let id = scene.says(&["-q", "data-planes", "list"]).await;
+    scene.says(&["data-planes", "revoke", id.trim()]).await;
+    let (code, _) = scene.complains(&["data-planes", "revoke", id.trim()]).await;
+    assert_eq!(code, 1, "it has ended");
+}
+
+#[tokio::test]
+async fn workspaces_are_chosen_by_slug() {
+    let scene = Scene::start().await;
+    scene.log_in().await;
+    scene
+        .says(&["keys", "create", "name=first", "environment=live"])
+        .await;
+    let made = scene
+        .says(&["-o", "json", "workspaces", "create", "name=Second place"])
+        .await;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let slug = made["slug"].as_str().unwrap();
+    assert!(scene.says(&["workspaces"]).await.contains(slug));
+    let said = scene.says(&["workspaces", "use", slug]).await;
+    assert!(said.contains(slug), "{said}");
+    assert!(
+        !scene.says(&["keys"]).await.contains("first"),
+        "the other workspace's"
+    );
+    assert!(scene.says(&["whoami"]).await.contains(slug));
+    let (code, said) = scene.complains(&["workspaces", "use", "elsewhere"]).await;
+    assert!(code == 2 && said.contains("elsewhere"), "{code} {said}");
+}
+
+#[tokio::test]
+async fn a_personal_access_token_signs_in_from_standard_input() {
+    let scene = Scene::start().await;
+    scene.log_in().await;
+    let made = scene
+        .says(&[
+            "api",
+            "POST",
+            "/api/workspaces/{workspace}/access-tokens",
+            "--data",
+            r#"{"name":"ci","role":"VIEWER"}"#,
+        ])
+        .await;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let token = made["token"].as_str().unwrap();
+    scene.says(&["logout"]).await;
+    let wrong = scene
+        .run_with(&["login", "--token-stdin"], &[], &format!("{token}x\n"))
+        .await;
+    assert_eq!(wrong.status.code(), Some(3), "{wrong:?}");
+    assert!(
+        !scene.credentials().exists(),
+        "what was refused is not remembered"
+    );
+    let output = scene
+        .run_with(&["login", "--token-stdin"], &[], &format!("{token}\n"))
+        .await;
+    assert!(output.status.success(), "{output:?}");
+    assert!(!format!("{output:?}").contains(token));
+    scene.says(&["keys"]).await;
+    let (code, said) = scene
+        .complains(&["keys", "create", "name=ci", "environment=live"])
+        .await;
+    assert_eq!(code, 1, "a viewer makes nothing: {said}");
+}
+
 #[tokio::test]
 async fn a_refusal_names_the_field_and_the_exit_code_its_kind() {
     let scene = Scene::start().await;
