@@ -1,6 +1,7 @@
 //! Faults of whole parts: each test has a Stack of its own, because it breaks it.
 
 mod configuration;
+mod doctor;
 mod events;
 mod feed_answers;
 mod filter_reload;
@@ -9,6 +10,7 @@ mod limit_service;
 mod redis;
 mod replicas;
 mod reservations;
+mod traces;
 mod upstream_address;
 mod upstream_tls;
 
