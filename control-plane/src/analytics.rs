@@ -7,9 +7,11 @@ pub mod consume;
 pub mod dedup;
 pub mod endpoint;
 pub mod migrate;
+pub mod query;
 pub mod row;
 pub mod source;
 pub mod worker;
 
 pub use endpoint::{Endpoint, EndpointError};
+pub use query::Reader;
 pub use row::{ApiEvent, Receipt, TABLE};

@@ -1,10 +1,12 @@
 //! What every handler and background task is given.
 
+use crate::analytics;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::entropy::{self, Entropy};
 use crate::feed;
+use crate::http::analytics::tail::Tails;
 use crate::limits::LimitsClient;
 use crate::mail::Mailer;
 use crate::readiness::Probes;
@@ -29,6 +31,9 @@ pub struct AppState {
     pub limits: LimitsClient,
     pub auth: Arc<Auth>,
     pub mail: Mailer,
+    /// Without `CLICKHOUSE_URL` there is none.
+    pub analytics: Option<analytics::Reader>,
+    pub tails: Tails,
     pub metrics: Arc<Metrics>,
     pub probes: Arc<Probes>,
     /// Turns true when the program is told to stop: hanging polls answer at once.
@@ -56,6 +61,8 @@ impl AppState {
             feed: feed::Hub::default(),
             limits: LimitsClient::new(&config.limits),
             auth: Arc::new(Auth::new(&config)),
+            analytics: config.clickhouse.as_ref().map(analytics::Reader::new),
+            tails: Tails::default(),
             mail: Mailer::new(config.smtp.as_ref()),
             metrics: Arc::new(Metrics::default()),
             probes: Arc::default(),

@@ -19,6 +19,7 @@ pub mod invitation;
 pub mod login_failure;
 pub mod member;
 pub mod migrate;
+pub mod names;
 pub mod page;
 pub mod password_reset;
 pub mod price;

@@ -1,5 +1,7 @@
 //! Refusals: one enum, one body, `application/problem+json` (RFC 9457).
 
+use crate::analytics::query::QueryError;
+use crate::analytics::query::range::RangeError;
 use crate::auth::password::HashError;
 use crate::db::DbError;
 use crate::limits::LimitsError;
@@ -53,6 +55,9 @@ pub enum ApiError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// 503: the operator has not set this up.
+    #[error("{0}")]
+    NotConfigured(&'static str),
     /// 500: a fault of ours; its text is for the log only.
     #[error("something went wrong on our side")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -118,6 +123,7 @@ impl ApiError {
                 "Too many requests",
             ),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available"),
+            Self::NotConfigured(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_configured", "Not set up"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
@@ -206,6 +212,28 @@ impl From<LimitsError> for ApiError {
             service: "limit service",
             source: Some(Box::new(error)),
         }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Away(_) => Self::Unavailable {
+                service: "analytics store (ClickHouse)",
+                source: Some(Box::new(error)),
+            },
+            QueryError::TooMuch(_) => Self::invalid(
+                "start",
+                "the answer needs more than one request may take; ask for a shorter range or filter",
+            ),
+            QueryError::Refused(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<RangeError> for ApiError {
+    fn from(error: RangeError) -> Self {
+        Self::invalid(error.field, error.message)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The listener's routes: REST, the configuration feed, Envoy's clusters, probes.
 
 mod access_tokens;
+pub mod analytics;
 mod apis;
 mod assets;
 mod audit;
@@ -72,6 +73,7 @@ fn rest(state: AppState) -> Router<AppState> {
         .merge(budgets::routes())
         .merge(prices::routes())
         .merge(data_planes::routes())
+        .merge(analytics::routes())
         .merge(audit::routes())
         .split_for_parts();
     let document = Arc::new(openapi::Document::complete(&document));

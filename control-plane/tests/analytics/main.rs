@@ -5,4 +5,9 @@ mod clickhouse_engine;
 mod events;
 mod expiry;
 mod migrations;
+mod query;
+mod query_events;
 mod rollups;
+#[expect(dead_code, reason = "the suites share it; this one needs a part")]
+#[path = "../support/mod.rs"]
+mod support;

@@ -215,6 +215,43 @@ fn normal(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// ClickHouse's tables: their statements are put together from pieces, so that each piece which names one is looked at.
+const ROLLUPS: &[&str] = &[
+    "api_events",
+    "api_events_once",
+    "usage_minute",
+    "usage_hour",
+    "usage_day",
+    "latency_minute",
+    "latency_hour",
+    "latency_day",
+    "tags_hour",
+    "spend_ledger",
+];
+
+#[test]
+fn ti_03_analytics_name_the_workspace_wherever_they_name_a_table() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/analytics/query");
+    let mut files = sources(&folder);
+    files.push(folder.with_extension("rs"));
+    let (mut seen, mut bad) = (0, Vec::new());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for literal in literals(text.split("#[cfg(test)]").next().unwrap()) {
+            let words = words(&literal);
+            if !tables(&words).iter().any(|table| ROLLUPS.contains(table)) {
+                continue;
+            }
+            seen += 1;
+            if !literal.contains("WHERE workspace_id = {workspace:UUID}") {
+                bad.push(literal);
+            }
+        }
+    }
+    assert!(seen >= 10, "only {seen} tables were found");
+    assert!(bad.is_empty(), "no workspace in:\n{}", bad.join("\n"));
+}
+
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -87,25 +87,20 @@ pub struct RequestPoint {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    #[serde(flatten)]
-    pub current: Figures,
-    /// With `compare=previous`: as much time, right before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Figures>,
-}
-
-/// The figures of one range.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Figures {
     pub range: Range,
     pub requests: RequestFigures,
     pub cost: CostFigures,
     pub latency: LatencyFigures,
     pub cache: CacheFigures,
     pub rate_limit: RateLimitFigures,
+    /// With `compare=previous`: as much time, right before; it has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
+    pub previous: Option<Box<Self>>,
 }
+
+/// The figures of one range.
+pub type Figures = Summary;
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -291,8 +286,12 @@ pub struct ApiLatency {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about one request, as the event of SPEC 4 names them"
+)]
 pub struct Event {
-    /// The request's id, which its answer had in `x-ratelimit-request-id`.
+    /// The request's id, which the provider got as `x-request-id`.
     pub id: String,
     pub revision: u8,
     /// When the request came in.

@@ -1,0 +1,254 @@
+//! Requests over time, the summary, the busiest endpoints, latency.
+
+use super::parameters::{
+    ChartParams, EndpointParams, LatencyParams, Params, Plans, SummaryParams, asked, filter, limit,
+};
+use super::{own, reader, show};
+use crate::analytics::Reader;
+use crate::analytics::query::range::{self, Plan};
+use crate::analytics::query::{Filter, QueryError};
+use crate::audit::Origin;
+use crate::db::names;
+use crate::http::error::ApiError;
+use crate::http::extract::{Access, Caller};
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use rateguard_api::analytics as body;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+const ENDPOINTS_DEFAULT: u32 = 10;
+const ENDPOINTS_MAX: u32 = 100;
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(requests))
+        .routes(routes!(own_requests))
+        .routes(routes!(summary))
+        .routes(routes!(own_summary))
+        .routes(routes!(top_endpoints))
+        .routes(routes!(own_top_endpoints))
+        .routes(routes!(latency))
+        .routes(routes!(own_latency))
+}
+
+/// Shows requests, errors, costs and tokens over time
+#[utoipa::path(get, path = "/api/workspaces/{workspace_id}/analytics/requests", tag = "Analytics",
+    operation_id = "showRequests", params(ChartParams), responses((status = 200, body = body::Requests)))]
+async fn requests(
+    State(state): State<AppState>,
+    access: Access,
+    Params(params): Params<ChartParams>,
+) -> Result<Json<body::Requests>, ApiError> {
+    let now = state.now();
+    let asked = asked(params.start.as_deref(), params.end.as_deref(), now)?;
+    let filter = filter(params.api_id.as_deref(), params.key_id.as_deref(), params.model)?;
+    let granularity = params
+        .granularity
+        .unwrap_or_else(|| range::suitable(asked.0, asked.1));
+    let time_zone = access.membership.workspace.time_zone;
+    let plans = Plans::new(asked, Some(granularity), params.compare, time_zone, now)?;
+    let reader = reader(&state, &access)?;
+    let workspace_id = access.workspace_id();
+    let sums = reader
+        .usage_over_time(workspace_id, &plans.current, &filter)
+        .await?;
+    let previous = match &plans.previous {
+        Some(plan) => Some(body::PreviousRequests {
+            range: show::range(plan),
+            data: show::points(plan, &reader.usage_over_time(workspace_id, plan, &filter).await?),
+        }),
+        None => None,
+    };
+    Ok(Json(body::Requests {
+        range: show::range(&plans.current),
+        granularity,
+        data: show::points(&plans.current, &sums),
+        previous,
+    }))
+}
+
+/// Shows the same for the token's workspace
+#[utoipa::path(get, path = "/api/analytics/requests", tag = "Analytics", operation_id = "showOwnRequests",
+    params(ChartParams), responses((status = 200, body = body::Requests), (status = 404)))]
+async fn own_requests(
+    State(state): State<AppState>,
+    caller: Caller,
+    origin: Origin,
+    params: Params<ChartParams>,
+) -> Result<Json<body::Requests>, ApiError> {
+    let access = own(&state, caller, origin).await?;
+    requests(State(state), access, params).await
+}
+
+/// Shows totals of a range
+#[utoipa::path(get, path = "/api/workspaces/{workspace_id}/analytics/summary", tag = "Analytics",
+    operation_id = "showSummary", params(SummaryParams), responses((status = 200, body = body::Summary)))]
+async fn summary(
+    State(state): State<AppState>,
+    access: Access,
+    Params(params): Params<SummaryParams>,
+) -> Result<Json<body::Summary>, ApiError> {
+    let now = state.now();
+    let asked = asked(params.start.as_deref(), params.end.as_deref(), now)?;
+    let filter = filter(params.api_id.as_deref(), params.key_id.as_deref(), params.model)?;
+    let time_zone = access.membership.workspace.time_zone;
+    let plans = Plans::new(asked, None, params.compare, time_zone, now)?;
+    let reader = reader(&state, &access)?;
+    let workspace_id = access.workspace_id();
+    let mut summary = figures(reader, workspace_id, &plans.current, &filter).await?;
+    if let Some(plan) = &plans.previous {
+        let previous = figures(reader, workspace_id, plan, &filter).await?;
+        summary.previous = Some(Box::new(previous));
+    }
+    Ok(Json(summary))
+}
+
+async fn figures(
+    reader: &Reader,
+    workspace_id: Uuid,
+    plan: &Plan,
+    filter: &Filter,
+) -> Result<body::Summary, QueryError> {
+    let (sums, quantiles) = tokio::try_join!(
+        reader.usage_total(workspace_id, plan, filter),
+        reader.latency_total(workspace_id, plan, filter)
+    )?;
+    Ok(show::summary(plan, &sums, &quantiles))
+}
+
+/// Shows the same for the token's workspace
+#[utoipa::path(get, path = "/api/analytics/summary", tag = "Analytics", operation_id = "showOwnSummary",
+    params(SummaryParams), responses((status = 200, body = body::Summary), (status = 404)))]
+async fn own_summary(
+    State(state): State<AppState>,
+    caller: Caller,
+    origin: Origin,
+    params: Params<SummaryParams>,
+) -> Result<Json<body::Summary>, ApiError> {
+    let access = own(&state, caller, origin).await?;
+    summary(State(state), access, params).await
+}
+
+/// Lists the busiest endpoints
+#[utoipa::path(get, path = "/api/workspaces/{workspace_id}/analytics/top-endpoints", tag = "Analytics",
+    operation_id = "showTopEndpoints", params(EndpointParams),
+    responses((status = 200, body = body::TopEndpoints)))]
+async fn top_endpoints(
+    State(state): State<AppState>,
+    access: Access,
+    Params(params): Params<EndpointParams>,
+) -> Result<Json<body::TopEndpoints>, ApiError> {
+    let now = state.now();
+    let asked = asked(params.start.as_deref(), params.end.as_deref(), now)?;
+    let filter = filter(params.api_id.as_deref(), params.key_id.as_deref(), params.model)?;
+    let limit = limit(params.limit.as_deref(), ENDPOINTS_DEFAULT, ENDPOINTS_MAX)?;
+    let time_zone = access.membership.workspace.time_zone;
+    let plan = Plans::new(asked, None, None, time_zone, now)?.current;
+    let groups = reader(&state, &access)?
+        .top_endpoints(access.workspace_id(), &plan, &filter, limit)
+        .await?;
+    let endpoints = groups.into_iter().map(|sums| {
+        let mut key = sums.key.iter().cloned();
+        body::Endpoint {
+            endpoint: key.next().unwrap_or_default(),
+            method: key.next().unwrap_or_default(),
+            request_count: sums.requests,
+            avg_latency_ms: show::average(&sums),
+            error_rate: show::share(sums.errors, sums.requests),
+            total_cost_cents: show::cents(sums.cost_nanos),
+        }
+    });
+    Ok(Json(body::TopEndpoints {
+        range: show::range(&plan),
+        endpoints: endpoints.collect(),
+    }))
+}
+
+/// Lists the same for the token's workspace
+#[utoipa::path(get, path = "/api/analytics/top-endpoints", tag = "Analytics", operation_id = "showOwnTopEndpoints",
+    params(EndpointParams), responses((status = 200, body = body::TopEndpoints), (status = 404)))]
+async fn own_top_endpoints(
+    State(state): State<AppState>,
+    caller: Caller,
+    origin: Origin,
+    params: Params<EndpointParams>,
+) -> Result<Json<body::TopEndpoints>, ApiError> {
+    let access = own(&state, caller, origin).await?;
+    top_endpoints(State(state), access, params).await
+}
+
+/// Shows percentiles of latency, over time and by API
+#[utoipa::path(get, path = "/api/workspaces/{workspace_id}/analytics/latency", tag = "Analytics",
+    operation_id = "showLatency", params(LatencyParams), responses((status = 200, body = body::Latency)))]
+async fn latency(
+    State(state): State<AppState>,
+    access: Access,
+    Params(params): Params<LatencyParams>,
+) -> Result<Json<body::Latency>, ApiError> {
+    let now = state.now();
+    let asked = asked(params.start.as_deref(), params.end.as_deref(), now)?;
+    let filter = filter(params.api_id.as_deref(), None, params.model)?;
+    let granularity = params
+        .granularity
+        .unwrap_or_else(|| range::suitable(asked.0, asked.1));
+    let time_zone = access.membership.workspace.time_zone;
+    let plans = Plans::new(asked, Some(granularity), params.compare, time_zone, now)?;
+    let reader = reader(&state, &access)?;
+    let workspace_id = access.workspace_id();
+    let (points, overall, by_api) = tokio::try_join!(
+        reader.latency_over_time(workspace_id, &plans.current, &filter),
+        reader.latency_total(workspace_id, &plans.current, &filter),
+        reader.latency_by_api(workspace_id, &plans.current, &filter)
+    )?;
+    let previous = match &plans.previous {
+        Some(plan) => {
+            let (points, overall) = tokio::try_join!(
+                reader.latency_over_time(workspace_id, plan, &filter),
+                reader.latency_total(workspace_id, plan, &filter)
+            )?;
+            Some(body::PreviousLatency {
+                range: show::range(plan),
+                overall: show::percentiles(&overall),
+                data: show::latency_points(plan, &points),
+            })
+        }
+        None => None,
+    };
+    let ids = by_api.iter().filter_map(|group| group.key.first()?.parse().ok());
+    let ids: Vec<Uuid> = ids.collect();
+    let known = names::of_apis(&state.db, workspace_id, &ids).await?;
+    let mut apis: Vec<body::ApiLatency> = ids
+        .into_iter()
+        .zip(&by_api)
+        .map(|(id, quantiles)| body::ApiLatency {
+            api_id: show::id(id),
+            name: known.get(&id).cloned(),
+            percentiles: show::percentiles(quantiles),
+        })
+        .collect();
+    apis.sort_by(|a, b| (a.name.is_none(), &a.name).cmp(&(b.name.is_none(), &b.name)));
+    Ok(Json(body::Latency {
+        range: show::range(&plans.current),
+        granularity,
+        overall: show::percentiles(&overall),
+        data: show::latency_points(&plans.current, &points),
+        apis,
+        previous,
+    }))
+}
+
+/// Shows the same for the token's workspace
+#[utoipa::path(get, path = "/api/analytics/latency", tag = "Analytics", operation_id = "showOwnLatency",
+    params(LatencyParams), responses((status = 200, body = body::Latency), (status = 404)))]
+async fn own_latency(
+    State(state): State<AppState>,
+    caller: Caller,
+    origin: Origin,
+    params: Params<LatencyParams>,
+) -> Result<Json<body::Latency>, ApiError> {
+    let access = own(&state, caller, origin).await?;
+    latency(State(state), access, params).await
+}
