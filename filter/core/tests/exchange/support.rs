@@ -164,7 +164,7 @@ pub(crate) fn update() -> Update {
         keys: vec![key()],
         rules: vec![rule()],
         budgets: vec![budget()],
-        removals: Vec::new(),
+        ..Update::default()
     }
 }
 
