@@ -22,21 +22,19 @@ impl TraceContext {
         let mut parent = None;
         let mut state: Option<Vec<u8>> = None;
         for (name, value) in headers {
-            match name {
-                b"traceparent" => {
-                    if parent.replace(value).is_some() {
-                        return None;
-                    }
+            if name == b"traceparent" {
+                if parent.replace(value).is_some() {
+                    return None;
                 }
+            } else if name == b"tracestate" {
                 // Several make one list.
-                b"tracestate" => match &mut state {
+                match &mut state {
                     None => state = Some(value.to_vec()),
                     Some(list) => {
                         list.push(b',');
                         list.extend_from_slice(value);
                     }
-                },
-                _ => {}
+                }
             }
         }
         Some(Self {
