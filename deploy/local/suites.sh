@@ -1,7 +1,7 @@
 # Sourced by ./dev: the suites of `./dev test`, timed, and a summary that hides nothing.
 # shellcheck shell=bash
 
-readonly SUITES=(fmt sqlx clippy wasm build test schemathesis deny)
+readonly SUITES=(fmt web sqlx clippy wasm build test schemathesis deny)
 
 declare -a TIMES=() DETAILS=() FAILED=() NOT_RUN=() ADVISORY=()
 
@@ -13,7 +13,9 @@ run_suites() {
   for suite in "${wanted[@]}"; do
     case $suite in
       fmt) timed fmt cargo fmt --all --check ;;
-      # Before what compiles: it shares what it checks with clippy.
+      # Before what compiles: the control plane embeds it.
+      web) timed web build_console ;;
+      # Before clippy: it shares what it checks with clippy.
       sqlx) timed sqlx cargo run --quiet --locked -p xtask -- sqlx --check ;;
       clippy) timed clippy cargo clippy --workspace --all-targets --locked --quiet -- -D warnings ;;
       wasm)

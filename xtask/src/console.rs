@@ -5,6 +5,7 @@
 //! from where the control plane's own build takes it; everything in it but its README is replaced.
 
 use crate::program::{variable, workspace_root};
+use crate::stamp::Stamp;
 use crate::wasm;
 use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
@@ -19,7 +20,7 @@ const STEM: &str = "rateguard-dashboard";
 /// Largest first load: every file together, as compressed with brotli (SPEC 9).
 const FIRST_LOAD_BYTES_MAX: usize = 500_000;
 /// The order of the cascade.
-const STYLES: [&str; 5] = [
+pub(crate) const STYLES: [&str; 5] = [
     "tokens.css",
     "base.css",
     "components.css",
@@ -35,9 +36,9 @@ pub(crate) struct Options {
 }
 
 /// One file of the console as it is served.
-struct Asset {
+pub(crate) struct Asset {
     /// Below the folder: `assets/app-….wasm`.
-    path: String,
+    pub(crate) path: String,
     content: Vec<u8>,
 }
 
@@ -49,20 +50,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         features: Some("app"),
     })?
     .join(format!("{STEM}.wasm"));
-    let work = wasm::native_target_dir().join(format!("console-{}.tmp", std::process::id()));
-    let bound = bind(&built, &work, options.dev);
-    let assets = bound.and_then(|()| assets(&work));
-    // Best effort: a folder of ours below the target folder.
-    let _ = fs::remove_dir_all(&work);
-    let assets = assets?;
     let folder = folder();
-    let sizes = publish(&assets, &folder, options.dev)?;
-    report(&assets, &sizes);
-    let total: usize = sizes.iter().sum();
-    ensure!(
-        options.dev || total <= FIRST_LOAD_BYTES_MAX,
-        "the first load is {total} bytes compressed; at most {FIRST_LOAD_BYTES_MAX} are allowed"
-    );
+    // The files keep their times when nothing changed, or the control plane would be compiled anew.
+    let stamp = Stamp::of(&folder, &built, options.dev)?;
+    if !stamp.holds(&folder) {
+        let work = wasm::native_target_dir().join(format!("console-{}.tmp", std::process::id()));
+        let bound = bind(&built, &work, options.dev);
+        let assets = bound.and_then(|()| assets(&work));
+        // Best effort: a folder of ours below the target folder.
+        let _ = fs::remove_dir_all(&work);
+        let assets = assets?;
+        let sizes = publish(&assets, &folder, options.dev)?;
+        report(&assets, &sizes);
+        let total: usize = sizes.iter().sum();
+        ensure!(
+            options.dev || total <= FIRST_LOAD_BYTES_MAX,
+            "the first load is {total} bytes compressed; at most {FIRST_LOAD_BYTES_MAX} are allowed"
+        );
+        stamp.keep(&assets)?;
+    }
     println!("{}", folder.display());
     Ok(())
 }
@@ -214,17 +220,17 @@ fn gzip(content: &[u8], dev: bool) -> anyhow::Result<Vec<u8>> {
     encoder.finish().context("compressing with gzip")
 }
 
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut text = path.as_os_str().to_owned();
     text.push(suffix);
     text.into()
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     fs::write(path, content).with_context(|| format!("writing {}", path.display()))
 }
 
@@ -237,6 +243,9 @@ mod tests {
         let one = named("app", "js", b"one".to_vec());
         assert_eq!(one.path, named("app", "js", b"one".to_vec()).path);
         assert_ne!(one.path, named("app", "js", b"two".to_vec()).path);
-        assert!(one.path.starts_with("assets/app-") && one.path.ends_with(".js"));
+        assert!(
+            one.path.starts_with("assets/app-")
+                && one.path.split_once('.').is_some_and(|(_, end)| end == "js")
+        );
     }
 }

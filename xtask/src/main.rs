@@ -4,6 +4,7 @@ mod console;
 mod postgres;
 mod program;
 mod sqlx;
+mod stamp;
 mod wasm;
 
 use clap::{Parser, Subcommand};
