@@ -83,7 +83,7 @@ async fn answer(global: Global, command: Command) -> Result<(), Error> {
             resources::data_planes(&mut client, &printer, command.unwrap_or_default()).await
         }
         Command::Api { method, path, data } => {
-            resources::raw(&mut client, &printer, &method, &path, data.as_deref()).await
+            resources::raw(&mut client, &method, &path, data.as_deref()).await
         }
         // Answered above: it needs neither network nor files.
         Command::Completion { .. } => Ok(()),

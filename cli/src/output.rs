@@ -38,7 +38,7 @@ impl Printer {
             return print(
                 &values
                     .iter()
-                    .map(|value| format!("{}\n", cell(value, "/id")))
+                    .flat_map(|value| [cell(value, "/id"), "\n".to_owned()])
                     .collect::<String>(),
             );
         }
@@ -62,12 +62,11 @@ impl Printer {
         let Some(fields) = value.as_object() else {
             return print(&format!("{text}\n"));
         };
-        print(&table(
-            fields
-                .iter()
-                .map(|(name, value)| vec![name.clone(), shown(value)])
-                .collect(),
-        ))
+        let lines: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| vec![name.clone(), shown(value)])
+            .collect();
+        print(&table(&lines))
     }
 
     /// One thing of which `part` is a list: in a table, the list follows the other fields in columns of its own.
@@ -97,7 +96,7 @@ impl Printer {
     }
 
     /// An answer just as it is.
-    pub(crate) fn raw(&self, text: &str) -> Result<(), Error> {
+    pub(crate) fn raw(text: &str) -> Result<(), Error> {
         if text.is_empty() {
             Ok(())
         } else {
@@ -120,7 +119,7 @@ fn rows(values: &[Value], columns: &[Column]) -> String {
     let lines = values
         .iter()
         .map(|value| columns.iter().map(|(_, at)| cell(value, at)).collect());
-    table(std::iter::once(head).chain(lines).collect())
+    table(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
 }
 
 fn cell(value: &Value, pointer: &str) -> String {
@@ -141,7 +140,7 @@ fn shown(value: &Value) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
 }
 
-fn table(rows: Vec<Vec<String>>) -> String {
+fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns)
         .map(|at| {
@@ -153,13 +152,13 @@ fn table(rows: Vec<Vec<String>>) -> String {
         })
         .collect();
     rows.iter()
-        .map(|row| {
+        .flat_map(|row| {
             let cells: Vec<String> = row
                 .iter()
                 .zip(&widths)
                 .map(|(cell, width)| format!("{cell:<width$}"))
                 .collect();
-            format!("{}\n", cells.join("  ").trim_end())
+            [cells.join("  ").trim_end().to_owned(), "\n".to_owned()]
         })
         .collect()
 }
@@ -176,7 +175,7 @@ mod tests {
             vec![shown(&json!("1")), shown(&json!("a\u{1b}[31m\nb"))],
             vec![shown(&json!("two")), shown(&Value::Null)],
         ];
-        assert_eq!(table(rows), "ID   NAME\n1    a[31mb\ntwo  -\n");
+        assert_eq!(table(&rows), "ID   NAME\n1    a[31mb\ntwo  -\n");
         assert_eq!(shown(&json!(["a", "b"])), "a,b");
         assert_eq!(shown(&json!({"a": 1})), r#"{"a":1}"#);
     }

@@ -290,7 +290,6 @@ pub(crate) async fn data_planes(
 /// Any route. The answer is printed as it is.
 pub(crate) async fn raw(
     client: &mut Client,
-    printer: &Printer,
     method: &str,
     path: &str,
     data: Option<&str>,
@@ -307,7 +306,7 @@ pub(crate) async fn raw(
     };
     let body = data.map(body::read).transpose()?;
     let answer = client.call(method, &path, body.as_deref()).await?;
-    printer.raw(&answer.text)
+    Printer::raw(&answer.text)
 }
 
 async fn below_workspace(client: &mut Client, path: &str) -> Result<String, Error> {
