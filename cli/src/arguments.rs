@@ -76,8 +76,15 @@ pub(crate) enum Command {
     },
     /// The workspace's monthly budget: shown without arguments, else changed
     Budget(MonthlyBudget),
-    /// What this month has cost
-    Costs,
+    /// What this month has cost, or (--by) what a range's costs were for
+    Costs(Costs),
+    /// Totals and recent requests: summary, top-endpoints, latency, events
+    Analytics {
+        #[command(subcommand)]
+        command: AnalyticsCommand,
+    },
+    /// Requests as they come in, a line each, until it is stopped
+    Tail(Tail),
     /// Data planes and their tokens: list, create, revoke
     DataPlanes {
         #[command(subcommand)]
@@ -192,6 +199,79 @@ pub(crate) enum DataPlaneCommand {
     Create { name: String },
     /// End a token
     Revoke { id: String },
+}
+
+/// A range of time
+#[derive(Debug, Args)]
+pub(crate) struct Span {
+    /// From this instant on, RFC 3339; default 24 hours ago
+    #[arg(long)]
+    pub(crate) start: Option<String>,
+    /// Before this instant; default now
+    #[arg(long)]
+    pub(crate) end: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Costs {
+    /// api, key, model, tag, member or endpoint
+    #[arg(long)]
+    pub(crate) by: Option<String>,
+    #[command(flatten)]
+    pub(crate) span: Span,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AnalyticsCommand {
+    /// Requests, errors, cost, latency, cache and limits of a range
+    Summary(Span),
+    /// The busiest endpoints
+    TopEndpoints(Span),
+    /// Percentiles of latency
+    Latency(Span),
+    /// Single requests, newest first
+    Events {
+        #[command(flatten)]
+        span: Span,
+        #[command(flatten)]
+        filter: EventFilter,
+        /// 1 to 200
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+}
+
+/// Which requests
+#[derive(Debug, Args)]
+pub(crate) struct EventFilter {
+    /// 2xx, 3xx, 4xx, 5xx or none
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// `rate_limited`, `budget_exceeded`, …
+    #[arg(long)]
+    pub(crate) error_type: Option<String>,
+    #[arg(long)]
+    pub(crate) endpoint: Option<String>,
+    /// Id of an API
+    #[arg(long)]
+    pub(crate) api: Option<String>,
+    /// Id of a key
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Took at least so long
+    #[arg(long)]
+    pub(crate) min_latency_ms: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub(crate) filter: EventFilter,
+    /// The control plane's JSON, one request a line; as --output json
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

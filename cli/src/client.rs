@@ -16,6 +16,8 @@ use std::time::Duration;
 const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 const TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than the control plane lets a stream last.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 /// Pages of one list; beyond it the server is repeating itself.
 const PAGES_MAX: usize = 10_000;
 
@@ -34,6 +36,19 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// `name=value` of the first cookie that was set.
     pub(crate) cookie: Option<String>,
+}
+
+/// An answer that goes on.
+pub(crate) struct Stream {
+    response: reqwest::Response,
+}
+
+impl Stream {
+    /// The next piece; `None` when it has ended or broken off.
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
+        let chunk = self.response.chunk().await.ok().flatten()?;
+        Some(chunk.to_vec())
+    }
 }
 
 impl Answer {
@@ -132,6 +147,40 @@ impl Client {
             Some(token) => self.send(method, path, Some(&token), None, body).await,
             None => Err(refused),
         }
+    }
+
+    /// An answer that goes on, as whoever is signed in.
+    pub(crate) async fn follow(&mut self, path: &str) -> Result<Stream, Error> {
+        // Renews the token where that is due.
+        self.get("/api/workspaces?limit=1").await?;
+        let token = self
+            .token
+            .clone()
+            .or_else(|| self.stored.as_ref().map(|stored| stored.token.clone()));
+        let mut request = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .timeout(STREAM_TIMEOUT)
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.map_err(|error| Error::Unreachable {
+            url: self.url.clone(),
+            reason: root(&error.without_url()),
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(Stream { response });
+        }
+        let text = response.text().await.unwrap_or_default();
+        Err(match serde_json::from_str::<Problem>(&text) {
+            Ok(problem) => Error::Refused {
+                problem: Box::new(problem),
+                request_id: None,
+            },
+            Err(_) => strange(&self.url, status),
+        })
     }
 
     /// A new access token; `None` where the session has ended.

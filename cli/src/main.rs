@@ -1,6 +1,7 @@
 //! `rateguard`: the REST API on the command line. It knows routes and columns; every rule is the control plane's.
 
 mod account;
+mod analytics;
 mod arguments;
 mod body;
 mod client;
@@ -9,7 +10,7 @@ mod error;
 mod output;
 mod resources;
 
-use arguments::{Arguments, Command, Global};
+use arguments::{Arguments, Command, Costs, Global};
 use clap::{CommandFactory as _, Parser as _};
 use client::Client;
 use credentials::Store;
@@ -78,7 +79,12 @@ async fn answer(global: Global, command: Command) -> Result<(), Error> {
             .await
         }
         Command::Budget(change) => resources::monthly_budget(&mut client, &printer, change).await,
-        Command::Costs => resources::costs(&mut client, &printer).await,
+        Command::Costs(Costs { by: None, .. }) => resources::costs(&mut client, &printer).await,
+        Command::Costs(Costs { by: Some(by), span }) => {
+            analytics::breakdown(&mut client, &printer, &by, &span).await
+        }
+        Command::Analytics { command } => analytics::analytics(&mut client, &printer, command).await,
+        Command::Tail(tail) => analytics::tail(&mut client, &printer, tail).await,
         Command::DataPlanes { command } => {
             resources::data_planes(&mut client, &printer, command.unwrap_or_default()).await
         }

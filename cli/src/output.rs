@@ -87,6 +87,19 @@ impl Printer {
         print(&rows(&entries, columns))
     }
 
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// One entry of a list that goes on.
+    pub(crate) fn line(&self, value: &Value, columns: &[Column]) -> Result<(), Error> {
+        if self.quiet {
+            return print(&format!("{}\n", cell(value, "/id")));
+        }
+        let cells: Vec<String> = columns.iter().map(|(_, at)| cell(value, at)).collect();
+        print(&format!("{}\n", cells.join("  ")))
+    }
+
     /// A sentence for people.
     pub(crate) fn say(&self, text: &str) -> Result<(), Error> {
         if self.quiet || self.format == Format::Json {

@@ -309,7 +309,7 @@ pub(crate) async fn raw(
     Printer::raw(&answer.text)
 }
 
-async fn below_workspace(client: &mut Client, path: &str) -> Result<String, Error> {
+pub(crate) async fn below_workspace(client: &mut Client, path: &str) -> Result<String, Error> {
     let id = client.workspace_id().await?;
     Ok(format!("/api/workspaces/{}/{path}", segment(&id)?))
 }
