@@ -118,7 +118,7 @@ async fn create(
     if let Some(earlier) = creation.replayed().await? {
         return Ok(earlier);
     }
-    let budget = checked(&state, &access, body)?;
+    let budget = checked(&state, &access, &body)?;
     let mut tx = Write::begin(&state, access.actor()).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     capacity::require(&state, &mut tx, budget.workspace_id, Counted::Budgets).await?;
@@ -208,7 +208,7 @@ fn entry(action: AuditAction, budget: &Budget) -> Entry {
 }
 
 /// A new budget. Every field at fault is reported at once.
-fn checked(state: &AppState, access: &Access, body: body::CreateBudget) -> Result<Budget, ApiError> {
+fn checked(state: &AppState, access: &Access, body: &body::CreateBudget) -> Result<Budget, ApiError> {
     let mut faults = Faults::default();
     let (subject_type, subject) = match &body.subject {
         Some(subject) => check_subject(&mut faults, subject),

@@ -314,6 +314,9 @@ fn check_snapshot(poll: v1::PollResponse) {
         data_plane_tokens: _,
         removals: _,
         now_ms: _,
+        page: _,
+        next_page: _,
+        may_shrink: _,
     } = poll;
     let in_range = |value: i64| assert!((0..=AMOUNT_MAX).contains(&value));
     for workspace in workspaces.into_iter().flat_map(Workspace::try_from) {
