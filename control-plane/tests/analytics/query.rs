@@ -130,7 +130,7 @@ impl Asked {
             ("model", model.clone()),
         ] {
             if let Some(value) = value {
-                query.push_str(&format!("&{name}={value}"));
+                query.extend(["&", name, "=", value.as_str()]);
             }
         }
         Self {
@@ -157,7 +157,9 @@ fn add(sums: &mut Sums, row: &ApiEvent) {
 
 fn total(rows: &[&ApiEvent]) -> Sums {
     let mut sums = Sums::default();
-    rows.iter().for_each(|row| add(&mut sums, row));
+    for row in rows {
+        add(&mut sums, row);
+    }
     sums
 }
 

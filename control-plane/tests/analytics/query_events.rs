@@ -41,11 +41,12 @@ async fn walk(scene: &Scene, person: usize, query: &str) -> Vec<Event> {
     panic!("the list does not end");
 }
 
+type Is = fn(&ApiEvent) -> bool;
+
 #[tokio::test]
 async fn ti_03_pages_walk_every_event_of_the_workspace_once() {
     let scene = Scene::start(61, 700).await;
     let range = format!("start={}", show(scene.now_ms - 60 * HOUR_MS));
-    type Is = fn(&ApiEvent) -> bool;
     let filters: [(&str, Is); 7] = [
         ("", |_| true),
         ("&status=4xx", |row| (400..500).contains(&row.status_code)),
