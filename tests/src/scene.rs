@@ -91,7 +91,13 @@ impl<'s> Scene<'s> {
         );
         let body = json!({"email": format!("{name}@example.com"), "password": "correct horse battery", "name": name});
         let url = format!("{}/api/auth/register", stack.console_url());
-        let answer = Answer::try_of(stack.client().post(url).json(&body)).await?;
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let mut answer = Answer::try_of(stack.client().post(&url).json(&body)).await?;
+        // A suite registers more users at once than the throttle lets one network.
+        while answer.status == 429 && std::time::Instant::now() < end {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            answer = Answer::try_of(stack.client().post(&url).json(&body)).await?;
+        }
         ensure!(
             answer.status == 201,
             "register answered {}: {}",
