@@ -160,12 +160,12 @@ fn ti_03_statements_on_tenant_tables_name_the_workspace() {
 
 #[test]
 fn the_scan_reads_statements_as_they_are_written() {
-    let code = r###"
+    let code = r##"
         // "SELECT id FROM api" in a comment is none.
         query!("DELETE FROM rule WHERE id = $1", id);
         query_as!(Row, r#"SELECT workspace_id AS "id!" FROM api WHERE slug = $1"#, slug);
         query!("SELECT count(*) AS \"count!\" FROM api WHERE workspace_id = $1", id);
-    "###;
+    "##;
     let found: Vec<_> = literals(code)
         .iter()
         .map(|literal| names_workspace(&words(literal)))

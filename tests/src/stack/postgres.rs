@@ -296,7 +296,7 @@ mod tests {
                 is_ready(&programs, port)
             });
             match ready.await {
-                Ok(_) => break,
+                Ok(()) => break,
                 Err(error) => assert!(std::time::Instant::now() < end, "{error:#}"),
             }
         }
