@@ -26,6 +26,10 @@ run_suites() {
       test) timed test cargo_tests ;;
       schemathesis) timed schemathesis cargo test --package rateguard-control-plane --locked --quiet --test rest -- --ignored schemathesis ;;
       deny) deny ;;
+      console)
+        timed web build_console
+        timed console cargo_tests --test console
+        ;;
       *)
         has_test_file "$suite" || die "no suite or test file $suite (suites: ${SUITES[*]})"
         timed "$suite" cargo_tests --test "$suite"
@@ -43,6 +47,7 @@ prepare() {
   ensure_schemathesis
   ensure_clickhouse
   ensure_kafka
+  ensure_browser
   trim_target_folder
 }
 

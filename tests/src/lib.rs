@@ -3,6 +3,7 @@
 //! Tests in this crate panic rather than return errors: a panic is what makes the Stack print the logs of its
 //! programs.
 
+pub mod browser;
 pub mod cpu;
 pub mod dns;
 pub mod fault_server;

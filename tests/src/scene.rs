@@ -15,10 +15,15 @@ use crate::stack::Stack;
 /// How long a change may take until every worker has it. The published figure is 250 ms; a busy machine gets more.
 pub const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Of every owner.
+pub const PASSWORD: &str = "correct horse battery";
+
 /// A workspace and the session of its owner.
 pub struct Scene<'s> {
     pub stack: &'s Stack,
     pub workspace_id: String,
+    /// The owner's; the password is [`PASSWORD`].
+    pub email: String,
     token: String,
 }
 
@@ -89,7 +94,8 @@ impl<'s> Scene<'s> {
             std::process::id(),
             NUMBER.fetch_add(1, Ordering::Relaxed)
         );
-        let body = json!({"email": format!("{name}@example.com"), "password": "correct horse battery", "name": name});
+        let email = format!("{name}@example.com");
+        let body = json!({"email": email, "password": PASSWORD, "name": name});
         let url = format!("{}/api/auth/register", stack.console_url());
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
         let mut answer = Answer::try_of(stack.client().post(&url).json(&body)).await?;
@@ -115,6 +121,7 @@ impl<'s> Scene<'s> {
         Ok(Self {
             stack,
             workspace_id: text("/workspace/id")?,
+            email,
             token: text("/accessToken")?,
         })
     }
@@ -142,6 +149,15 @@ impl<'s> Scene<'s> {
             answer.text
         );
         Ok(answer.json())
+    }
+
+    /// Ends every session of the owner but the one that made this scene.
+    pub async fn end_other_sessions(&self) -> Result<()> {
+        let url = format!("{}/api/auth/sessions", self.stack.console_url());
+        let request = self.stack.client().delete(url).bearer_auth(&self.token);
+        let answer = Answer::try_of(request).await?;
+        ensure!(answer.status < 300, "{} {}", answer.status, answer.text);
+        Ok(())
     }
 
     /// `GET /api/workspaces/{id}/costs`.

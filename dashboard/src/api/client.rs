@@ -65,14 +65,11 @@ impl Client {
 
     /// Makes the call with a valid token.
     pub async fn send<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
-        self.send_tagged(call).await.map(|(body, _)| body)
+        self.ask(call).await?.read()
     }
 
-    /// The body and its `ETag`.
-    pub async fn send_tagged<T: DeserializeOwned>(
-        &self,
-        call: &Call,
-    ) -> Result<(T, Option<String>), Failure> {
+    /// Makes the call with a valid token. What is the same for every kind of answer is here, and so compiled once.
+    pub async fn ask(&self, call: &Call) -> Result<Answer, Failure> {
         if self.is_stale() || self.0.token.borrow().is_none() {
             self.renew().await?;
         }
@@ -87,7 +84,7 @@ impl Client {
 
     /// For `/api/auth/…`: no token is needed and 401 is an answer, not the end of a session.
     pub async fn send_public<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
-        self.once(call).await.map(|(body, _)| body)
+        self.once(call).await?.read()
     }
 
     /// Gets a new access token by the session's cookie. All who ask while it runs share one request.
@@ -121,7 +118,7 @@ impl Client {
         }
     }
 
-    async fn once<T: DeserializeOwned>(&self, call: &Call) -> Result<(T, Option<String>), Failure> {
+    async fn once(&self, call: &Call) -> Result<Answer, Failure> {
         let guard = AbortGuard::new();
         let mut request = builder(call).header("accept", "application/json");
         if let Some(guard) = &guard {
@@ -140,10 +137,28 @@ impl Client {
         if !response.ok() {
             return Err(Failure::of(status, &text));
         }
-        let text = if text.is_empty() { "null" } else { &text };
-        let body = serde_json::from_str(text).map_err(|error| Failure::Unreadable(error.to_string()))?;
-        Ok((body, tag))
+        Ok(Answer { text, tag })
     }
+}
+
+/// The body of a success, not yet read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    text: String,
+    /// The `ETag`.
+    pub tag: Option<String>,
+}
+
+impl Answer {
+    /// The body as what the caller expects; none at all is `null`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let text = if self.text.is_empty() { "null" } else { &self.text };
+        serde_json::from_str(text).map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::Unreadable(error.to_string())
 }
 
 /// Ends the request when whoever waited for it is gone.

@@ -1,7 +1,7 @@
 //! Hooks that fetch: what is loaded belongs to the component, and is given up when the component goes.
 
 use super::call::Call;
-use super::client::{Client, use_client};
+use super::client::{Answer, Client, use_client};
 use super::failure::Failure;
 use crate::browser;
 use crate::state::cursor::Cursors;
@@ -66,8 +66,32 @@ pub fn use_load<T>(call: Option<Call>) -> Load<T>
 where
     T: DeserializeOwned + 'static,
 {
+    let Asked { state, reload } = use_asked(call);
+    let read = use_memo(state.clone(), |state| match state {
+        Loaded::Waiting => Loaded::Waiting,
+        Loaded::Failed(failure) => Loaded::Failed(failure.clone()),
+        Loaded::Ready(answer) => match answer.read::<T>() {
+            Ok(value) => Loaded::Ready(Rc::new(value)),
+            Err(failure) => Loaded::Failed(failure),
+        },
+    });
+    Load {
+        state: (*read).clone(),
+        tag: state.ready().and_then(|answer| answer.tag.clone()),
+        reload,
+    }
+}
+
+/// [`Load`] before its body is read: the part that is the same for every kind of answer.
+struct Asked {
+    state: Loaded<Answer>,
+    reload: Callback<()>,
+}
+
+#[hook]
+fn use_asked(call: Option<Call>) -> Asked {
     let client = use_client();
-    let state = use_state_eq(|| (Loaded::<T>::Waiting, None::<String>));
+    let state = use_state_eq(|| Loaded::Waiting);
     let turn = use_state(|| 0_u32);
     let path = use_mut_ref(String::new);
     {
@@ -76,13 +100,12 @@ where
             let handle = call.clone().map(|call| {
                 if *path.borrow() != call.path {
                     path.borrow_mut().clone_from(&call.path);
-                    state.set((Loaded::Waiting, None));
+                    state.set(Loaded::Waiting);
                 }
                 spawn_abortable(async move {
-                    let answer = client.send_tagged::<T>(&call).await;
-                    state.set(match answer {
-                        Ok((value, tag)) => (Loaded::Ready(Rc::new(value)), tag),
-                        Err(failure) => (Loaded::Failed(failure), None),
+                    state.set(match client.ask(&call).await {
+                        Ok(answer) => Loaded::Ready(Rc::new(answer)),
+                        Err(failure) => Loaded::Failed(failure),
                     });
                 })
             });
@@ -98,10 +121,8 @@ where
         let next = turn.wrapping_add(1);
         Callback::from(move |()| setter.set(next))
     };
-    let (loaded, tag) = (*state).clone();
-    Load {
-        state: loaded,
-        tag,
+    Asked {
+        state: (*state).clone(),
         reload,
     }
 }
@@ -148,10 +169,18 @@ impl Send {
         call: Call,
         then: impl FnOnce(Result<T, Failure>) + 'static,
     ) {
+        self.ask(
+            call,
+            Box::new(|answer| then(answer.and_then(|answer| answer.read()))),
+        );
+    }
+
+    /// [`Self::run`], compiled once.
+    fn ask(&self, call: Call, then: Box<dyn FnOnce(Result<Answer, Failure>)>) {
         let (client, count) = (self.client.clone(), self.count.clone());
         count.set(1);
         spawn_local(async move {
-            let answer = client.send::<T>(&call).await;
+            let answer = client.ask(&call).await;
             count.set(0);
             then(answer);
         });

@@ -138,7 +138,7 @@ fn Editor(props: &EditorProps) -> Html {
                     <Button kind={Kind::Danger} icon={Icon::Trash} onclick={let deleting = deleting.clone(); move |_| deleting.set(true)}>{ "Delete…" }</Button>
                 }
             </PageHead>
-            <form class="form" {onsubmit}>
+            <form class="form" {onsubmit} novalidate=true>
                 <fieldset class="form" disabled={!writes}>
                     if props.stored.is_none() { <Presets form={form.clone()} /> }
                     <Upstream form={form.clone()} stored={props.stored.clone()} />

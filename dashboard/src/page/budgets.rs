@@ -291,7 +291,7 @@ fn EditBudget(props: &EditProps) -> Html {
     let subject = form.get("subject").to_owned();
     html! {
         <Dialog title={if edit { "Edit budget" } else { "Add a budget" }} onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <TextField form={form.clone()} name="name" label="Name" placeholder="Search, a day" focus=true />
                 if !edit {
                     <SelectField form={form.clone()} name="subject" label="Whose spend" options={subjects} />

@@ -210,7 +210,7 @@ fn EditBudget(props: &EditProps) -> Html {
     let remove = Callback::from(move |_: MouseEvent| store.emit(json!({ "monthlyBudgetCents": null })));
     html! {
         <Dialog title="Monthly budget" onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <p class="soft">{ format!("For the whole workspace and the calendar month in its zone, {}.", props.here.zone.name) }</p>
                 <TextField form={form.clone()} name="monthlyBudgetCents" label="Budget" before="$" inputmode="decimal" placeholder="500" focus=true />
                 <SwitchField form={form.clone()} name="autoShutoff" label="Refuse calls that would exceed it" hint="Off: the budget only warns." />

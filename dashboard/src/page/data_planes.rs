@@ -234,7 +234,7 @@ fn NewToken(props: &NewTokenProps) -> Html {
     }
     html! {
         <Dialog title="New token for a data plane" onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <p class="soft">{ "Whoever has it can read this workspace's configuration, the credentials of its APIs included." }</p>
                 <TextField form={form.clone()} name="name" label="Name" placeholder="Gateway, Frankfurt" focus=true />
                 if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }

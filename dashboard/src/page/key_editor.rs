@@ -215,7 +215,7 @@ fn Editor(props: &EditorProps) -> Html {
         <div class="page narrow">
             <PageHead {title} {text} />
             if revoked { <Notice tone={Tone::Bad}>{ "This key is revoked: it can be read here, not changed." }</Notice> }
-            <form class="form" {onsubmit}>
+            <form class="form" {onsubmit} novalidate=true>
                 <fieldset class="form" disabled={!writes}>
                     <Identity form={form.clone()} edit={props.stored.is_some()} zone={here.zone.clone()} />
                     <Reach form={form.clone()} apis={apis.state.ready().map(|list| list.data.clone()).unwrap_or_default()} />

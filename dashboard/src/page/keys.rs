@@ -313,7 +313,7 @@ fn Rotate(props: &AskProps) -> Html {
         .collect();
     html! {
         <Dialog title={format!("Rotate {}", key.name)} onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <p>{ "The key gets a new secret. Its limits, budget and history stay." }</p>
                 <SelectField form={form.clone()} name="overlapSeconds" label="The old secret stays valid for" {options}
                     hint="Time to put the new one into every place that has the old." />

@@ -74,7 +74,7 @@ fn Password() -> Html {
     };
     html! {
         <Card title="Password" note="Changing it ends your other sessions.">
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <div class="grid-2">
                     <TextField form={form.clone()} name="currentPassword" label="Current password" kind="password" autocomplete="current-password" />
                     <TextField form={form.clone()} name="newPassword" label="New password" kind="password" autocomplete="new-password" hint="At least 8 characters." />

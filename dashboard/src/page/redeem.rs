@@ -64,6 +64,8 @@ fn Offer(props: &OfferProps) -> Html {
     let session = use_context::<SessionHandle>();
     let who = match session.as_deref() {
         Some(Session::SignedIn(signed_in)) => Some(signed_in.user.email.clone()),
+        // Whoever has a session must not be taken for a newcomer while it is restored.
+        Some(Session::Starting) => return html! { <Skeletons count={3} /> },
         _ => None,
     };
     let body = match &who {
@@ -147,7 +149,7 @@ fn Join(props: &JoinProps) -> Html {
         })
     };
     html! {
-        <form class="stack" {onsubmit}>
+        <form class="stack" {onsubmit} novalidate=true>
             if newcomer {
                 <TextField form={form.clone()} name="name" label="Your name" autocomplete="name" focus=true />
                 <TextField form={form.clone()} name="password" label="Password" kind="password" autocomplete="new-password"
@@ -207,7 +209,7 @@ pub fn ResetPassword() -> Html {
                     if token.is_none() {
                         <Notice tone={Tone::Bad}>{ "This link is not whole. Open it again as it was given to you." }</Notice>
                     } else {
-                        <form class="stack" {onsubmit}>
+                        <form class="stack" {onsubmit} novalidate=true>
                             <TextField form={form.clone()} name="newPassword" label="New password" kind="password"
                                 autocomplete="new-password" hint="At least 8 characters. It ends every session of yours." focus=true />
                             if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }

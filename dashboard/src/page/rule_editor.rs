@@ -320,7 +320,7 @@ fn Editor(props: &EditorProps) -> Html {
                 }
             </PageHead>
             <div class="editor">
-                <form class="form" {onsubmit}>
+                <form class="form" {onsubmit} novalidate=true>
                     <fieldset class="form" disabled={!writes}>
                         <Limit form={form.clone()} />
                         <Matching form={form.clone()} here={here.clone()} />

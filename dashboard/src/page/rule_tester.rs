@@ -75,7 +75,7 @@ pub fn RuleTester(props: &Props) -> Html {
     }
     html! {
         <Dialog title="Test a request" onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <p class="soft">{ "Nothing is called and nothing is counted." }</p>
                 <TextField form={form.clone()} name="path" label="Path" hint="As an application sends it to the gateway." focus=true />
                 <div class="grid-2">

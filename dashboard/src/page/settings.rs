@@ -161,7 +161,7 @@ fn General(props: &Props) -> Html {
     ];
     let writes = here.can(Need::Administer);
     html! {
-        <form class="form" {onsubmit}>
+        <form class="form" {onsubmit} novalidate=true>
             if !writes { <Notice>{ "Owners and admins change these." }</Notice> }
             <fieldset class="form" disabled={!writes}>
                 <Card>
@@ -365,7 +365,7 @@ fn NewToken(props: &NewTokenProps) -> Html {
         .collect();
     html! {
         <Dialog title="New access token" onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <TextField form={form.clone()} name="name" label="Name" placeholder="Deployment" focus=true />
                 <SelectField form={form.clone()} name="role" label="Role" options={roles} hint="It never may more than you." />
                 <TextField form={form.clone()} name="expiresAt" label="Expires" kind="date" optional=true hint="Left empty: in 90 days. At most a year." />

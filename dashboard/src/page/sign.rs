@@ -62,7 +62,7 @@ pub fn LoginForm() -> Html {
         })
     };
     html! {
-                    <form class="stack" {onsubmit}>
+                    <form class="stack" {onsubmit} novalidate=true>
                         <TextField form={form.clone()} name="email" label="E-mail" kind="email" autocomplete="username" focus=true />
                         <TextField form={form.clone()} name="password" label="Password" kind="password" autocomplete="current-password" />
                         if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }
@@ -116,7 +116,7 @@ pub fn Register() -> Html {
             <div class="sign">
                 <div class="card">
                     <div><h1>{ "Create an account" }</h1><p class="soft">{ "You get a workspace of your own with it." }</p></div>
-                    <form class="stack" {onsubmit}>
+                    <form class="stack" {onsubmit} novalidate=true>
                         <TextField form={form.clone()} name="name" label="Name" autocomplete="name" focus=true />
                         <TextField form={form.clone()} name="email" label="E-mail" kind="email" autocomplete="username" />
                         <TextField form={form.clone()} name="password" label="Password" kind="password"

@@ -194,7 +194,7 @@ fn Invite(props: &InviteProps) -> Html {
     }
     html! {
         <Dialog title="Invite somebody" onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <TextField form={form.clone()} name="email" label="E-mail" kind="email" focus=true />
                 <PickField form={form.clone()} name="role" label="Role" choices={choices(props.here.role())} />
                 if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }
@@ -252,7 +252,7 @@ fn ChangeRole(props: &MemberProps) -> Html {
     };
     html! {
         <Dialog title={format!("Role of {}", props.member.name)} onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <PickField form={form.clone()} name="role" label="Role" choices={choices(props.here.role())} />
                 if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }
                 <footer>

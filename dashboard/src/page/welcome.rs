@@ -200,7 +200,7 @@ fn FirstApi(props: &FirstProps<()>) -> Html {
         .map(|preset| Choice::new(preset.id, preset.title, preset.text))
         .collect::<Vec<_>>();
     html! {
-        <form class="stack" {onsubmit}>
+        <form class="stack" {onsubmit} novalidate=true>
             <PickField form={form.clone()} name="preset" label="Which API do you call?" {choices} />
             if custom {
                 <TextField form={form.clone()} name="name" label="Name" placeholder="Payments" />
@@ -263,7 +263,7 @@ fn FirstKey(props: &FirstProps<String>) -> Html {
         })
     };
     html! {
-        <form class="stack" {onsubmit}>
+        <form class="stack" {onsubmit} novalidate=true>
             <TextField form={form.clone()} name="name" label="Name" />
             if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }
             <div><Button kind={Kind::Primary} submit=true busy={send.busy}>{ "Create key" }</Button></div>

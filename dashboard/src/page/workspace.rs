@@ -47,7 +47,7 @@ pub fn NewWorkspace(props: &Props) -> Html {
     };
     html! {
         <Dialog title="New workspace" onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <p class="soft">{ "A workspace has its own APIs, keys, limits, budgets and members." }</p>
                 <TextField form={form.clone()} name="name" label="Name" placeholder="Acme production" focus=true />
                 if let Some(fault) = &form.fault { <Notice tone={Tone::Bad}>{ fault.clone() }</Notice> }

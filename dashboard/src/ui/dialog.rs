@@ -102,7 +102,7 @@ pub fn Confirm(props: &ConfirmProps) -> Html {
     };
     html! {
         <Dialog title={props.title.clone()} onclose={props.onclose.clone()}>
-            <form class="stack" {onsubmit}>
+            <form class="stack" {onsubmit} novalidate=true>
                 <div class="stack tight">{ props.children.clone() }</div>
                 if let Some(name) = &props.name {
                     <div class="field">
