@@ -32,7 +32,7 @@ async fn au_01_malformed_keys_are_401_and_no_worker_dies() {
     let (scene, key) = scene().await;
     let reloads = stack().await.envoy_stats("wasm.*(reload|fail)").await.unwrap();
     let path = "/proxy/openai/v1/chat/completions";
-    let long = "rg_live_".to_owned() + &"A".repeat(40_000);
+    let long = format!("rg_live_{}", "A".repeat(40_000));
     let mut texts = Vec::new();
     for value in [
         "",
