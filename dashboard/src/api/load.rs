@@ -9,6 +9,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use gloo_timers::callback::Interval;
 use rateguard_api::list::List;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::rc::Rc;
 use yew::platform::spawn_local;
 use yew::prelude::*;
@@ -57,6 +58,8 @@ pub struct Load<T> {
     /// The answer's `ETag`.
     pub tag: Option<String>,
     pub reload: Callback<()>,
+    /// Whether an answer is still to come.
+    pub waiting: Rc<Cell<bool>>,
 }
 
 /// Makes the call now and whenever it changes. While it is made again the earlier answer stays, unless another thing is
@@ -66,7 +69,11 @@ pub fn use_load<T>(call: Option<Call>) -> Load<T>
 where
     T: DeserializeOwned + 'static,
 {
-    let Asked { state, reload } = use_asked(call);
+    let Asked {
+        state,
+        reload,
+        waiting,
+    } = use_asked(call);
     let read = use_memo(state.clone(), |state| match state {
         Loaded::Waiting => Loaded::Waiting,
         Loaded::Failed(failure) => Loaded::Failed(failure.clone()),
@@ -79,6 +86,7 @@ where
         state: (*read).clone(),
         tag: state.ready().and_then(|answer| answer.tag.clone()),
         reload,
+        waiting,
     }
 }
 
@@ -86,6 +94,7 @@ where
 struct Asked {
     state: Loaded<Answer>,
     reload: Callback<()>,
+    waiting: Rc<Cell<bool>>,
 }
 
 #[hook]
@@ -94,16 +103,21 @@ fn use_asked(call: Option<Call>) -> Asked {
     let state = use_state_eq(|| Loaded::Waiting);
     let turn = use_state(|| 0_u32);
     let path = use_mut_ref(String::new);
+    let waiting = use_memo((), |()| Cell::new(false));
     {
-        let (state, client) = (state.clone(), client.clone());
+        let (state, client, waiting) = (state.clone(), client.clone(), waiting.clone());
         use_effect_with((call, *turn), move |(call, _)| {
             let handle = call.clone().map(|call| {
                 if *path.borrow() != call.path {
                     path.borrow_mut().clone_from(&call.path);
                     state.set(Loaded::Waiting);
                 }
+                waiting.set(true);
+                let waiting = waiting.clone();
                 spawn_abortable(async move {
-                    state.set(match client.ask(&call).await {
+                    let answer = client.ask(&call).await;
+                    waiting.set(false);
+                    state.set(match answer {
                         Ok(answer) => Loaded::Ready(Rc::new(answer)),
                         Err(failure) => Loaded::Failed(failure),
                     });
@@ -124,10 +138,11 @@ fn use_asked(call: Option<Call>) -> Asked {
     Asked {
         state: (*state).clone(),
         reload,
+        waiting,
     }
 }
 
-fn spawn_abortable(future: impl Future<Output = ()> + 'static) -> AbortHandle {
+pub(super) fn spawn_abortable(future: impl Future<Output = ()> + 'static) -> AbortHandle {
     let (handle, registration) = AbortHandle::new_pair();
     spawn_local(async move {
         // Aborted: the component is gone, nobody waits.

@@ -121,6 +121,15 @@ pub fn area(points: &[(f64, Option<f64>)], base: f64) -> String {
         .collect()
 }
 
+/// Points without a neighbour, which no line shows.
+pub fn lone(points: &[(f64, Option<f64>)]) -> Vec<(f64, f64)> {
+    let known = |at: usize| points.get(at).is_some_and(|(_, y)| y.is_some());
+    let all = points.iter().enumerate();
+    all.filter(|(at, _)| !known(at.wrapping_sub(1)) && !known(at + 1))
+        .filter_map(|(_, (x, y))| y.map(|y| (*x, y)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +197,14 @@ mod tests {
         assert_eq!(nearest(&values, 16.0), Some(1));
         assert_eq!(nearest(&values, 99.0), Some(2));
         assert_eq!(nearest(&[], 1.0), None);
+    }
+
+    #[test]
+    fn points_alone_are_found() {
+        let points = [(0.0, Some(1.0)), (1.0, None), (2.0, Some(2.0)), (3.0, Some(3.0))];
+        assert_eq!(lone(&points), [(0.0, 1.0)]);
+        assert_eq!(lone(&points[2..3]), [(2.0, 2.0)]);
+        assert!(lone(&[]).is_empty());
     }
 
     #[test]

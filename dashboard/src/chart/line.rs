@@ -1,6 +1,6 @@
 //! Lines over time: legend that hides and shows, values under the pointer or by the arrow keys, a table of the same.
 
-use super::geometry::{Scale, area, line, nearest, ticks, time_ticks};
+use super::geometry::{Scale, area, line, lone, nearest, ticks, time_ticks};
 use crate::show::money::dollars;
 use crate::show::number::{grouped, millis, short};
 use crate::show::zone::Zone;
@@ -268,16 +268,14 @@ fn Plot(props: &PlotProps) -> Html {
                 { for props.shown().map(|(at, series)| {
                     let points: Vec<_> = props.times.iter().zip(&series.values)
                         .map(|(time, value)| (x.px(*time as f64), value.map(|value| y.px(value)))).collect();
-                    let single = points.len() == 1;
+                    let lone = lone(&points);
                     html! {
                         <g class={hue(at)}>
                             <path class="area" d={area(&points, y.to.0)} />
                             <path class="line" d={line(&points)} />
-                            if single {
-                                { for points.iter().filter_map(|(px, py)| py.map(|py| html! {
-                                    <circle class="dot" r="4" cx={px.to_string()} cy={py.to_string()} />
-                                })) }
-                            }
+                            { for lone.into_iter().map(|(px, py)| html! {
+                                <circle class="dot" r="4" cx={px.to_string()} cy={py.to_string()} />
+                            }) }
                         </g>
                     }
                 }) }

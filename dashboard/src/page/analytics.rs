@@ -1,44 +1,62 @@
-//! Analytics: figures and endpoints over a range of time.
+//! Analytics: figures, charts, endpoints and single requests over a range of time, of what one chooses.
 
-use super::figures::{OverTime, use_analytics};
+use super::figures::OverTime;
 use super::head::PageHead;
+use super::look::{Filter, Look, use_following, use_look, use_part};
 use super::overview::{endpoints, figures, latency_words, missing};
-use crate::api::{Loaded, use_poll};
+use super::request_log::RequestLog;
+use crate::api::Loaded;
 use crate::app::Here;
 use crate::chart::{Bar, Bars};
-use crate::ui::range::use_range;
-use crate::ui::{Card, Empty, Failed, Icon, Live, RangePicker, Skeletons};
-use rateguard_api::analytics::{Figures, Requests, TopEndpoints};
+use crate::state::form::Form;
+use crate::ui::{Card, Empty, Failed, Icon, SelectField, Skeletons};
+use rateguard_api::analytics::{CostBreakdown, Figures, Requests, TopEndpoints};
 use std::rc::Rc;
 use yew::prelude::*;
-
-const REFRESH_MS: u32 = 5_000;
 
 #[derive(Properties, PartialEq)]
 pub struct Props {
     pub here: Rc<Here>,
 }
 
+/// Names of the filters, with what the API groups by to find their values.
+const FILTERS: [(&str, &str, &str, &str); 3] = [
+    ("apiId", "api", "API", "Every API"),
+    ("keyId", "key", "Key", "Every key"),
+    ("model", "model", "Model", "Every model"),
+];
+
 #[component]
 pub fn Analytics(props: &Props) -> Html {
     let here = &props.here;
-    let (range, choose) = use_range();
-    let live = use_state_eq(|| true);
-    let turn = use_state_eq(|| 0_u32);
-    let summary = use_analytics::<Figures>(here, "summary", range, *turn);
-    let requests = use_analytics::<Requests>(here, "requests", range, *turn);
-    let top = use_analytics::<TopEndpoints>(here, "top-endpoints", range, *turn);
-    let refresh = {
-        let turn = turn.clone();
-        Callback::from(move |()| turn.set(turn.wrapping_add(1)))
-    };
-    use_poll(live.then_some(REFRESH_MS), refresh);
-    let toggle = {
-        let live = live.clone();
-        Callback::from(move |on| live.set(on))
-    };
+    let look = use_look(here);
+    let form = use_reducer(|| Form::new(FILTERS.map(|(name, ..)| (name, ""))));
+    let filters: Vec<Filter> = FILTERS
+        .iter()
+        .map(|(name, ..)| (*name, form.get(name).to_owned()))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let summary = use_part::<Figures>(here, &look, "summary", &filters);
+    let requests = use_part::<Requests>(here, &look, "requests", &filters);
+    let top = use_part::<TopEndpoints>(here, &look, "top-endpoints", &filters);
+    use_following(
+        &look,
+        vec![
+            summary.waiting.clone(),
+            requests.waiting.clone(),
+            top.waiting.clone(),
+        ],
+    );
+    let gone = matches!(&summary.state, Loaded::Failed(failure) if missing(failure));
+    let paths = top.state.ready().map(|top| {
+        top.endpoints
+            .iter()
+            .filter(|one| !one.endpoint.is_empty())
+            .map(|one| one.endpoint.clone().into())
+            .collect::<Vec<AttrValue>>()
+    });
     let details = match (&summary.state, &top.state) {
-        (Loaded::Failed(failure), _) if missing(failure) => html! {},
+        (Loaded::Failed(_) | Loaded::Waiting, _) => html! {},
         (Loaded::Ready(summary), _) if summary.requests.total_requests == 0 => {
             html! { <Empty icon={Icon::Chart} title="No request in this range" text="Choose a longer one, or make a call." /> }
         }
@@ -67,17 +85,58 @@ pub fn Analytics(props: &Props) -> Html {
                 </>
             }
         }
-        _ => html! {},
     };
     html! {
         <div class="page">
-            <PageHead title="Analytics">
-                <Live on={*live} ontoggle={toggle} />
-                <RangePicker {range} onchange={choose} />
-            </PageHead>
+            <PageHead title="Analytics">{ look.controls.clone() }</PageHead>
+            if !gone {
+                <div class="filters">
+                    { for FILTERS.iter().map(|(name, by, label, all)| html! {
+                        <Chooser here={here.clone()} look={look.clone()} form={form.clone()} {name} {by} {label} {all} />
+                    }) }
+                </div>
+            }
             { figures(&summary) }
-            <OverTime requests={requests.state.clone()} here={here.clone()} {range} />
+            <OverTime requests={requests.state.clone()} here={here.clone()} range={look.range} />
             { details }
+            if !gone {
+                <RequestLog here={here.clone()} {look} {filters} endpoints={paths.unwrap_or_default()} />
+            }
         </div>
     }
+}
+
+#[derive(Properties, PartialEq)]
+struct ChooserProps {
+    here: Rc<Here>,
+    look: Look,
+    form: UseReducerHandle<Form>,
+    name: &'static str,
+    by: &'static str,
+    label: &'static str,
+    all: &'static str,
+}
+
+/// Lets one choose among what was used in the range, deleted things too.
+#[component]
+fn Chooser(props: &ChooserProps) -> Html {
+    // Of the range as it was chosen: a filter need not know what came in a second ago.
+    let look = use_memo(props.look.range, |_| props.look.clone());
+    let groups = use_part::<CostBreakdown>(&props.here, &look, "costs", &[("by", props.by.to_owned())]);
+    let chosen = props.form.get(props.name);
+    let mut options = vec![(AttrValue::Static(""), AttrValue::Static(props.all))];
+    let mut is_known = chosen.is_empty();
+    for group in groups.state.ready().map_or(&[][..], |found| &found.groups) {
+        if let Some(id) = &group.id {
+            is_known |= id == chosen;
+            options.push((
+                id.clone().into(),
+                group.name.clone().unwrap_or_else(|| id.clone()).into(),
+            ));
+        }
+    }
+    if !is_known {
+        options.push((chosen.to_owned().into(), "What was chosen before".into()));
+    }
+    html! { <SelectField form={props.form.clone()} name={props.name} label={props.label} {options} /> }
 }

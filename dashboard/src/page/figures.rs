@@ -1,35 +1,13 @@
-//! The analytics API's answers as pages show them: the hook that gets them, the charts over time.
+//! Charts over time of what the analytics API answers.
 
-use crate::api::{Call, Load, Loaded, use_load};
+use crate::api::Loaded;
 use crate::app::Here;
-use crate::browser;
 use crate::chart::{Lines, Series, Show};
 use crate::show::time::parse;
 use crate::state::range::Range;
 use crate::ui::{Card, Failed, Skeletons};
 use rateguard_api::analytics::{RequestPoint, Requests};
-use serde::de::DeserializeOwned;
 use yew::prelude::*;
-
-/// Asks for one part of the analytics in the range; `turn` makes it ask again for the range as it is then.
-#[hook]
-pub fn use_analytics<T: DeserializeOwned + 'static>(
-    here: &Here,
-    part: &'static str,
-    range: Range,
-    turn: u32,
-) -> Load<T> {
-    let bounds = use_memo((range, turn, here.zone.name.clone()), |(range, ..)| {
-        let now = browser::now_ms() as i64;
-        range.query(now, here.zone.midnight(now))
-    });
-    let granularity = (part == "requests").then(|| range.granularity().as_str().to_owned());
-    let call = Call::get(here.path(&format!("/analytics/{part}")))
-        .with("start", bounds.0.clone())
-        .with("end", bounds.1.clone())
-        .maybe("granularity", granularity);
-    use_load::<T>(Some(call))
-}
 
 /// One line over the points.
 fn series(name: &'static str, points: &[RequestPoint], value: fn(&RequestPoint) -> Option<f64>) -> Series {

@@ -1,8 +1,9 @@
 //! The overview: how the workspace is doing now.
 
 use super::costs::{money, percent};
-use super::figures::{OverTime, use_analytics};
+use super::figures::OverTime;
 use super::head::PageHead;
+use super::look::{use_following, use_look, use_part};
 use crate::api::{Call, Failure, Load, Loaded, use_load, use_poll};
 use crate::app::Here;
 use crate::route::Route;
@@ -10,10 +11,8 @@ use crate::show::money::{dollars, exact_dollars};
 use crate::show::number::{grouped, millis, percent as share};
 use crate::state::permission::Need;
 use crate::state::table::SortKey;
-use crate::ui::range::use_range;
 use crate::ui::{
-    Badge, Card, Column, Empty, Failed, Glyph, Go, Icon, Live, Meter, RangePicker, Row, Skeletons, Stat,
-    Table, Tone,
+    Badge, Card, Column, Empty, Failed, Glyph, Go, Icon, Meter, Row, Skeletons, Stat, Table, Tone,
 };
 use rateguard_api::analytics::{Endpoint, Figures, Requests, TopEndpoints};
 use rateguard_api::api::Api;
@@ -23,8 +22,6 @@ use rateguard_api::list::List;
 use std::rc::Rc;
 use yew::prelude::*;
 
-const REFRESH_MS: u32 = 5_000;
-
 #[derive(Properties, PartialEq)]
 pub struct Props {
     pub here: Rc<Here>,
@@ -33,37 +30,31 @@ pub struct Props {
 #[component]
 pub fn Overview(props: &Props) -> Html {
     let here = &props.here;
-    let (range, choose) = use_range();
-    let live = use_state_eq(|| true);
-    let turn = use_state_eq(|| 0_u32);
+    let look = use_look(here);
     let apis = use_load::<List<Api>>(Some(Call::get(here.path("/apis")).with("limit", "1")));
     let keys = use_load::<List<Key>>(Some(Call::get(here.path("/keys")).with("limit", "1")));
     let costs = use_load::<Costs>(Some(Call::get(here.path("/costs"))));
-    let summary = use_analytics::<Figures>(here, "summary", range, *turn);
-    let requests = use_analytics::<Requests>(here, "requests", range, *turn);
-    let top = use_analytics::<TopEndpoints>(here, "top-endpoints", range, *turn);
-    let refresh = {
-        let (turn, costs) = (turn.clone(), costs.reload.clone());
-        Callback::from(move |()| {
-            turn.set(turn.wrapping_add(1));
-            costs.emit(());
-        })
-    };
-    use_poll(live.then_some(REFRESH_MS), refresh);
+    let summary = use_part::<Figures>(here, &look, "summary", &[]);
+    let requests = use_part::<Requests>(here, &look, "requests", &[]);
+    let top = use_part::<TopEndpoints>(here, &look, "top-endpoints", &[]);
+    use_following(
+        &look,
+        vec![
+            summary.waiting.clone(),
+            requests.waiting.clone(),
+            top.waiting.clone(),
+        ],
+    );
+    use_poll(look.every_ms, costs.reload.clone());
     let fresh = matches!((&apis.state, &keys.state), (Loaded::Ready(apis), Loaded::Ready(keys)) if apis.data.is_empty() || keys.data.is_empty());
-    let toggle = {
-        let live = live.clone();
-        Callback::from(move |on| live.set(on))
-    };
     html! {
         <div class="page">
             <PageHead title="Overview" text={html! { here.workspace.name.clone() }}>
-                <Live on={*live} ontoggle={toggle} />
-                <RangePicker {range} onchange={choose} />
+                { look.controls.clone() }
             </PageHead>
             if fresh && here.can(Need::Write) { <FirstSteps /> }
             { figures(&summary) }
-            <OverTime requests={requests.state.clone()} here={here.clone()} {range} />
+            <OverTime requests={requests.state.clone()} here={here.clone()} range={look.range} />
             <div class="stack loose">
                 <Spending costs={costs.state.clone()} reload={costs.reload.clone()} />
                 <Top top={top.state.clone()} />
@@ -195,7 +186,7 @@ pub fn endpoints(endpoints: &[Endpoint]) -> Html {
         key: format!("{} {}", one.method, one.endpoint),
         search: one.endpoint.clone(),
         cells: vec![
-            (html! { <span class="name break"><Badge>{ &one.method }</Badge>{ " " }<code>{ &one.endpoint }</code></span> }, SortKey::Text(one.endpoint.clone())),
+            (html! { <span class="name break"><Badge>{ &one.method }</Badge>{ " " }if one.endpoint.is_empty() { <span class="soft">{ "no API" }</span> } else { <code>{ &one.endpoint }</code> }</span> }, SortKey::Text(one.endpoint.clone())),
             (html! { grouped(one.request_count) }, SortKey::Number(one.request_count as f64)),
             (html! { share(one.error_rate) }, SortKey::Number(one.error_rate)),
             (html! { latency_words(one.avg_latency_ms) }, one.avg_latency_ms.map_or(SortKey::Missing, SortKey::Number)),

@@ -25,7 +25,9 @@ pub fn short(value: f64) -> String {
     let text = match scaled.abs() {
         s if s >= 100.0 || (s.fract() == 0.0 && suffix.is_empty()) => format!("{scaled:.0}"),
         s if s >= 10.0 => format!("{scaled:.1}"),
-        _ => format!("{scaled:.2}"),
+        s if s >= 1.0 => format!("{scaled:.2}"),
+        s if s >= 0.01 => format!("{scaled:.4}"),
+        _ => format!("{scaled:.7}"),
     };
     let text = if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.')
@@ -89,6 +91,8 @@ mod tests {
             (0.0, "0"),
             (950.0, "950"),
             (0.25, "0.25"),
+            (0.005, "0.005"),
+            (0.000_25, "0.00025"),
             (1_500.0, "1500"),
             (12_340.0, "12.3k"),
             (100_000.0, "100k"),

@@ -83,6 +83,11 @@ impl Civil {
         format!("{}, {}", self.date(), self.clock())
     }
 
+    /// `22 Nov, 14:05:09`.
+    pub fn to_the_second(self) -> String {
+        format!("{}, {}:{:02}", self.day_month(), self.clock(), self.second)
+    }
+
     /// `2026-11-22T14:05`: what an input of type datetime-local takes.
     pub fn for_field(self) -> String {
         format!(

@@ -2,6 +2,7 @@
 
 pub mod cursor;
 pub mod form;
+pub mod log;
 pub mod permission;
 pub mod range;
 pub mod route_back;
@@ -9,3 +10,4 @@ pub mod session;
 pub mod table;
 pub mod toast;
 pub mod token;
+pub mod window;
