@@ -17,6 +17,31 @@ use yew::prelude::*;
 pub struct Series {
     pub name: AttrValue,
     pub values: Vec<Option<f64>>,
+    /// What the first is compared with: of its colour, dashed.
+    pub faint: bool,
+}
+
+impl Series {
+    pub fn new(name: impl Into<AttrValue>, values: Vec<Option<f64>>) -> Self {
+        Self {
+            name: name.into(),
+            values,
+            faint: false,
+        }
+    }
+
+    #[must_use]
+    pub fn faint(mut self) -> Self {
+        self.faint = true;
+        self
+    }
+
+    fn class(&self, at: usize) -> String {
+        if self.faint {
+            return "s1 faint".to_owned();
+        }
+        format!("s{}", at % 6 + 1)
+    }
 }
 
 /// How a value is written: short on the axis, in full elsewhere.
@@ -58,6 +83,9 @@ pub struct Props {
     pub zone: Zone,
     #[prop_or(240.0)]
     pub height: f64,
+    /// Columns instead of lines: for what adds up.
+    #[prop_or_default]
+    pub columns: bool,
 }
 
 const TOP: f64 = 10.0;
@@ -129,7 +157,7 @@ pub fn Lines(props: &Props) -> Html {
                 } else {
                     <Plot label={props.label.clone()} times={props.times.clone()} step_ms={props.step_ms}
                         series={props.series.clone()} show={props.show} zone={props.zone.clone()} height={props.height}
-                        {width} hidden={(*hidden).clone()} cursor={cursor.clone()} />
+                        columns={props.columns} {width} hidden={(*hidden).clone()} cursor={cursor.clone()} />
                 }
             </div>
         </div>
@@ -147,12 +175,8 @@ fn legend(at: usize, series: &Series, hidden: &UseStateHandle<BTreeSet<usize>>) 
         hidden.set(next);
     });
     html! {
-        <button type="button" class={classes!("key", hue(at))} aria-pressed={shown.to_string()} {onclick}>{ &series.name }</button>
+        <button type="button" class={classes!("key", series.class(at))} aria-pressed={shown.to_string()} {onclick}>{ &series.name }</button>
     }
-}
-
-fn hue(at: usize) -> String {
-    format!("s{}", at % 6 + 1)
 }
 
 fn table(props: &Props) -> Html {
@@ -185,6 +209,7 @@ struct PlotProps {
     show: Show,
     zone: Zone,
     height: f64,
+    columns: bool,
     width: f64,
     hidden: BTreeSet<usize>,
     cursor: UseStateHandle<Option<usize>>,
@@ -200,11 +225,19 @@ impl PlotProps {
 
     fn x(&self) -> Scale {
         let ends = (self.times.first().copied(), self.times.last().copied());
-        let (start, end) = (ends.0.unwrap_or(0), ends.1.unwrap_or(1));
+        // A column takes the time from its point to the next.
+        let width = if self.columns { self.step_ms } else { 0 };
+        let (start, end) = (ends.0.unwrap_or(0), ends.1.unwrap_or(1) + width);
         Scale {
             from: (start as f64, end as f64),
             to: (LEFT, self.width - RIGHT),
         }
+    }
+
+    /// Where a point's value stands: in the middle of its column.
+    fn middle(&self, at: usize) -> f64 {
+        let half = if self.columns { self.step_ms / 2 } else { 0 };
+        (self.times.get(at).copied().unwrap_or(0) + half) as f64
     }
 
     fn top(&self) -> Vec<f64> {
@@ -225,13 +258,16 @@ fn Plot(props: &PlotProps) -> Html {
     };
     let cursor = &props.cursor;
     let onpointermove = {
-        let (cursor, times) = (cursor.clone(), props.times.clone());
+        let (cursor, times, half) = (cursor.clone(), props.times.clone(), props.middle(0) - x.from.0);
         Callback::from(move |event: PointerEvent| {
             let plot = event
                 .current_target()
                 .and_then(|target| target.dyn_into::<Element>().ok());
             let left = plot.map_or(0.0, |plot| plot.get_bounding_client_rect().left());
-            cursor.set(nearest(&times, x.value(f64::from(event.client_x()) - left)));
+            cursor.set(nearest(
+                &times,
+                x.value(f64::from(event.client_x()) - left) - half,
+            ));
         })
     };
     let forget = {
@@ -265,27 +301,14 @@ fn Plot(props: &PlotProps) -> Html {
             <svg height={props.height.to_string()} viewBox={format!("0 0 {:.0} {:.0}", props.width, props.height)} tabindex="0"
                 role="img" aria-label={label} {onpointermove} {onpointerleave} {onkeydown} {onblur}>
                 { grid(props, x, y, &marks) }
-                { for props.shown().map(|(at, series)| {
-                    let points: Vec<_> = props.times.iter().zip(&series.values)
-                        .map(|(time, value)| (x.px(*time as f64), value.map(|value| y.px(value)))).collect();
-                    let lone = lone(&points);
-                    html! {
-                        <g class={hue(at)}>
-                            <path class="area" d={area(&points, y.to.0)} />
-                            <path class="line" d={line(&points)} />
-                            { for lone.into_iter().map(|(px, py)| html! {
-                                <circle class="dot" r="4" cx={px.to_string()} cy={py.to_string()} />
-                            }) }
-                        </g>
-                    }
-                }) }
+                if props.columns { { columns(props, x, y) } } else { { lines(props, x, y) } }
                 if let Some(at) = at { { cross(props, at, x, y) } }
             </svg>
             if let Some(at) = at {
-                <Tip x={x.px(props.times.get(at).copied().unwrap_or(0) as f64)} width={props.width}>
+                <Tip x={x.px(props.middle(at))} width={props.width}>
                     <strong>{ when(&props.zone, props.times.get(at).copied().unwrap_or(0), props.step_ms) }</strong>
                     { for props.shown().map(|(line, series)| html! {
-                        <span class={classes!("key", hue(line))}>{ &series.name }
+                        <span class={classes!("key", series.class(line))}>{ &series.name }
                             <b>{ series.values.get(at).copied().flatten().map_or_else(|| "–".to_owned(), |value| props.show.full(value)) }</b></span>
                     }) }
                 </Tip>
@@ -319,13 +342,50 @@ fn grid(props: &PlotProps, x: Scale, y: Scale, marks: &[f64]) -> Html {
     }
 }
 
+fn lines(props: &PlotProps, x: Scale, y: Scale) -> Html {
+    props
+        .shown()
+        .map(|(at, series)| {
+            let values = props.times.iter().zip(&series.values);
+            let points: Vec<_> = values
+                .map(|(time, value)| (x.px(*time as f64), value.map(|value| y.px(value))))
+                .collect();
+            html! {
+                <g class={series.class(at)}>
+                    <path class="area" d={area(&points, y.to.0)} />
+                    <path class="line" d={line(&points)} />
+                    { for lone(&points).into_iter().map(|(px, py)| html! {
+                        <circle class="dot" r="4" cx={px.to_string()} cy={py.to_string()} />
+                    }) }
+                </g>
+            }
+        })
+        .collect()
+}
+
+/// Beside each other where there are several.
+fn columns(props: &PlotProps, x: Scale, y: Scale) -> Html {
+    let count = props.shown().count().max(1) as f64;
+    let slot = (x.px(props.step_ms as f64) - x.px(0.0)) * 0.8 / count;
+    let shown = props.shown().enumerate().map(|(nth, (at, series))| {
+        let left = slot * (nth as f64 + count * 0.125);
+        let bars = props.times.iter().zip(&series.values).filter_map(|(time, value)| {
+            let (px, py) = (x.px(*time as f64) + left, y.px((*value)?));
+            let high = (y.to.0 - py).max(0.0);
+            Some(html! { <rect class="bar" x={px.to_string()} y={py.to_string()} width={slot.max(1.0).to_string()} height={high.to_string()} /> })
+        });
+        html! { <g class={series.class(at)}>{ for bars }</g> }
+    });
+    shown.collect()
+}
+
 fn cross(props: &PlotProps, at: usize, x: Scale, y: Scale) -> Html {
-    let px = x.px(props.times.get(at).copied().unwrap_or(0) as f64).to_string();
+    let px = x.px(props.middle(at)).to_string();
     html! {
         <>
             <line class="cross" x1={px.clone()} x2={px.clone()} y1={y.to.1.to_string()} y2={y.to.0.to_string()} />
             { for props.shown().filter_map(|(line, series)| series.values.get(at).copied().flatten().map(|value| html! {
-                <circle class={classes!("dot", hue(line))} r="4" cx={px.clone()} cy={y.px(value).to_string()} />
+                <circle class={classes!("dot", series.class(line))} r="4" cx={px.clone()} cy={y.px(value).to_string()} />
             })) }
         </>
     }

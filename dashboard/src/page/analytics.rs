@@ -7,10 +7,10 @@ use super::overview::{endpoints, figures, latency_words, missing};
 use super::request_log::RequestLog;
 use crate::api::Loaded;
 use crate::app::Here;
-use crate::chart::{Bar, Bars};
 use crate::state::form::Form;
-use crate::ui::{Card, Empty, Failed, Icon, SelectField, Skeletons};
-use rateguard_api::analytics::{CostBreakdown, Figures, Requests, TopEndpoints};
+use crate::state::table::SortKey;
+use crate::ui::{Card, Column, Empty, Failed, Icon, Row, SelectField, Skeletons, Table};
+use rateguard_api::analytics::{CostBreakdown, Figures, Latency, Requests, TopEndpoints};
 use std::rc::Rc;
 use yew::prelude::*;
 
@@ -39,12 +39,20 @@ pub fn Analytics(props: &Props) -> Html {
     let summary = use_part::<Figures>(here, &look, "summary", &filters);
     let requests = use_part::<Requests>(here, &look, "requests", &filters);
     let top = use_part::<TopEndpoints>(here, &look, "top-endpoints", &filters);
+    // The percentiles are not kept by key.
+    let of_all: Vec<Filter> = filters
+        .iter()
+        .filter(|(name, _)| *name != "keyId")
+        .cloned()
+        .collect();
+    let latency = use_part::<Latency>(here, &look, "latency", &of_all);
     use_following(
         &look,
         vec![
             summary.waiting.clone(),
             requests.waiting.clone(),
             top.waiting.clone(),
+            latency.waiting.clone(),
         ],
     );
     let gone = matches!(&summary.state, Loaded::Failed(failure) if missing(failure));
@@ -60,31 +68,18 @@ pub fn Analytics(props: &Props) -> Html {
         (Loaded::Ready(summary), _) if summary.requests.total_requests == 0 => {
             html! { <Empty icon={Icon::Chart} title="No request in this range" text="Choose a longer one, or make a call." /> }
         }
-        (Loaded::Ready(summary), top) => {
-            let bars = [
-                ("Half", summary.latency.p50),
-                ("95 %", summary.latency.p95),
-                ("99 %", summary.latency.p99),
-            ]
-            .map(|(name, ms)| Bar {
-                name: name.into(),
-                value: ms.unwrap_or(0.0),
-                text: latency_words(ms).into(),
-            })
-            .to_vec();
-            html! {
-                <>
-                    <Card title="Latency" note="Within which so many requests were answered."><Bars label="Latency percentiles" {bars} /></Card>
-                    <Card title="Endpoints" note="By requests.">
-                        { match top {
-                            Loaded::Ready(top) => endpoints(&top.endpoints),
-                            Loaded::Failed(failure) => html! { <Failed failure={failure.clone()} /> },
-                            Loaded::Waiting => html! { <Skeletons count={3} /> },
-                        } }
-                    </Card>
-                </>
-            }
-        }
+        (Loaded::Ready(_), top) => html! {
+            <>
+                { apis(&latency.state) }
+                <Card title="Endpoints" note="By requests.">
+                    { match top {
+                        Loaded::Ready(top) => endpoints(&top.endpoints),
+                        Loaded::Failed(failure) => html! { <Failed failure={failure.clone()} /> },
+                        Loaded::Waiting => html! { <Skeletons count={3} /> },
+                    } }
+                </Card>
+            </>
+        },
     };
     html! {
         <div class="page">
@@ -97,13 +92,60 @@ pub fn Analytics(props: &Props) -> Html {
                 </div>
             }
             { figures(&summary) }
-            <OverTime requests={requests.state.clone()} here={here.clone()} range={look.range} />
+            <OverTime requests={requests.state.clone()} latency={Some(latency.state.clone())} here={here.clone()} range={look.range} />
             { details }
             if !gone {
                 <RequestLog here={here.clone()} {look} {filters} endpoints={paths.unwrap_or_default()} />
             }
         </div>
     }
+}
+
+/// Percentiles of each API.
+fn apis(latency: &Loaded<Latency>) -> Html {
+    let Some(latency) = latency.ready().filter(|latency| latency.apis.len() > 1) else {
+        return html! {};
+    };
+    let columns = vec![
+        Column::left("API"),
+        Column::right("Half"),
+        Column::right("95 %"),
+        Column::right("99 %"),
+        Column::right("Provider, 95 %"),
+        Column::right("First token, 95 %"),
+    ];
+    let rows = latency.apis.iter().map(|one| {
+        let name = match (&one.api_id, &one.name) {
+            (None, _) => "no API",
+            (_, None) => "a deleted API",
+            (_, Some(name)) => name,
+        };
+        let mut cells = vec![(
+            html! { <span class="name">{ name }</span> },
+            SortKey::Text(name.to_owned()),
+        )];
+        let values = &one.percentiles;
+        let values = [
+            values.p50,
+            values.p95,
+            values.p99,
+            values.upstream_p95,
+            values.ttft_p95,
+        ];
+        cells.extend(values.map(|ms| {
+            (
+                Html::from(latency_words(ms)),
+                ms.map_or(SortKey::Missing, SortKey::Number),
+            )
+        }));
+        Row {
+            key: one.api_id.clone().unwrap_or_default(),
+            search: String::new(),
+            cells,
+            acts: Html::default(),
+        }
+    });
+    html! { <Card title="Latency by API" note="Within which so many requests were answered."><Table label="Latency by API" {columns} rows={rows.collect::<Vec<_>>()} /></Card> }
 }
 
 #[derive(Properties, PartialEq)]

@@ -248,18 +248,10 @@ fn Charts() -> Html {
     let mut gaps = wave(60.0, 2.0);
     gaps.splice(9..12, [None, None, None]);
     let series = vec![
-        Series {
-            name: "Requests".into(),
-            values: wave(220.0, 0.0),
-        },
-        Series {
-            name: "Refused".into(),
-            values: wave(90.0, 1.0),
-        },
-        Series {
-            name: "With gaps".into(),
-            values: gaps,
-        },
+        Series::new("Requests", wave(220.0, 0.0)),
+        Series::new("Refused", wave(90.0, 1.0)),
+        Series::new("With gaps", gaps),
+        Series::new("Before", wave(200.0, 0.4)).faint(),
     ];
     let show = Show::Count;
     let bars = [
@@ -274,8 +266,9 @@ fn Charts() -> Html {
     });
     html! {
         <>
-            <Card title="Lines"><Lines label="Example" {times} step_ms={HOUR_MS} {series} {show} zone={Zone::new("UTC")} /></Card>
+            <Card title="Lines"><Lines label="Example" times={times.clone()} step_ms={HOUR_MS} series={series.clone()} {show} zone={Zone::new("UTC")} /></Card>
             <div class="grid-2">
+                <Card title="Columns"><Lines label="Columns" times={times.clone()} step_ms={HOUR_MS} series={series[..1].to_vec()} {show} zone={Zone::new("UTC")} columns=true /></Card>
                 <Card title="Bars"><Bars label="Example" bars={bars.to_vec()} /></Card>
                 <Card title="Lines without data"><Lines label="Empty" times={Vec::new()} step_ms={HOUR_MS} series={Vec::new()} {show} zone={Zone::new("UTC")} /></Card>
             </div>

@@ -64,6 +64,12 @@ impl Look {
         let mut call = Call::get(here.path(&["/analytics/", part].concat()))
             .with("start", self.start.clone())
             .with("end", self.end.clone());
+        if matches!(part, "requests" | "latency") {
+            call = call.with("granularity", self.range.granularity().as_str());
+        }
+        if matches!(part, "requests" | "summary") {
+            call = call.with("compare", "previous");
+        }
         for (name, value) in filters {
             call = call.maybe(name, Some(value.clone()));
         }

@@ -8,7 +8,7 @@ use crate::api::{Call, Failure, Load, Loaded, use_load, use_poll};
 use crate::app::Here;
 use crate::route::Route;
 use crate::show::money::{dollars, exact_dollars};
-use crate::show::number::{grouped, millis, percent as share};
+use crate::show::number::{change, grouped, millis, percent as share};
 use crate::state::permission::Need;
 use crate::state::table::SortKey;
 use crate::ui::{
@@ -96,23 +96,47 @@ pub fn figures(summary: &Load<Figures>) -> Html {
         Loaded::Failed(failure) => {
             html! { <Failed failure={failure.clone()} retry={summary.reload.clone()} /> }
         }
-        Loaded::Ready(summary) => {
-            let cost = summary.cost.total_cost_cents;
-            let errors = format!("{} of them failed", grouped(summary.requests.total_errors));
-            let latency = format!(
-                "half within {}, 99 % within {}",
-                latency_words(summary.latency.p50),
-                latency_words(summary.latency.p99)
-            );
-            html! {
-                <div class="grid-4">
-                    <Stat label="Requests" value={grouped(summary.requests.total_requests)} note={html! { errors }} />
-                    <Stat label="Cost" value={dollars(cost)} exact={exact_dollars(cost)} note={html! { "by the prices set for each API" }} />
-                    <Stat label="Errors" value={share(summary.requests.error_rate)} note={html! { "of all requests" }} />
-                    <Stat label="Latency, p95" value={latency_words(summary.latency.p95)} note={html! { latency }} />
-                </div>
-            }
-        }
+        Loaded::Ready(summary) => cards(summary),
+    }
+}
+
+fn cards(summary: &Figures) -> Html {
+    let cost = summary.cost.total_cost_cents;
+    let before = summary.previous.as_deref();
+    let more = |now: f64, of: fn(&Figures) -> f64| before.and_then(|before| change(now, of(before)));
+    let requests = more(summary.requests.total_requests as f64, |one| {
+        one.requests.total_requests as f64
+    });
+    let spent = more(cost.0.0 as f64, |one| one.cost.total_cost_cents.0.0 as f64);
+    let failed = before
+        .filter(|before| before.requests.total_requests > 0)
+        .map(|before| [&share(before.requests.error_rate), " before"].concat());
+    let slow = before
+        .and_then(|before| before.latency.p95)
+        .map(|ms| [&millis(ms), " before"].concat());
+    let errors = format!("{} of them failed", grouped(summary.requests.total_errors));
+    let latency = format!(
+        "half within {}, 99 % within {}",
+        latency_words(summary.latency.p50),
+        latency_words(summary.latency.p99)
+    );
+    html! {
+        <div class="grid-4">
+            <Stat label="Requests" value={grouped(summary.requests.total_requests)} note={compared(errors, requests)} />
+            <Stat label="Cost" value={dollars(cost)} exact={exact_dollars(cost)} note={compared("by the prices set for each API".to_owned(), spent)} />
+            <Stat label="Errors" value={share(summary.requests.error_rate)} note={compared("of all requests".to_owned(), failed)} />
+            <Stat label="Latency, p95" value={latency_words(summary.latency.p95)} note={compared(latency, slow)} />
+        </div>
+    }
+}
+
+/// A note, and how things were in as much time right before.
+fn compared(note: String, before: Option<String>) -> Html {
+    html! {
+        <>
+            { note }
+            if let Some(before) = before { <><br /><span title="Compared with as much time right before">{ before }</span></> }
+        </>
     }
 }
 

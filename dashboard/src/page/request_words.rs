@@ -22,7 +22,7 @@ pub const REASONS: [ErrorCode; 12] = [
 
 /// `rate_limited` as `Rate limited`.
 pub fn plain(name: &str) -> String {
-    let mut text = name.replace('_', " ");
+    let mut text = name.replace('_', " ").replace("api", "API");
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }
@@ -58,6 +58,7 @@ mod tests {
     #[test]
     fn reasons_are_words() {
         assert_eq!(plain("rate_limited"), "Rate limited");
+        assert_eq!(plain("api_not_found"), "API not found");
         assert_eq!(plain(""), "");
         assert_eq!(plain("é_x"), "é x");
     }

@@ -47,12 +47,27 @@ pub fn percent(share: f64) -> String {
     format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
 }
 
+/// `12 % more than before`, `8 % less …`, `2.4 times more …`, `as before`; nothing where there was nothing before.
+pub fn change(now: f64, before: f64) -> Option<String> {
+    if before <= 0.0 {
+        return None;
+    }
+    let more = now / before - 1.0;
+    let (much, word) = match more {
+        r if r.abs() < 0.000_5 => return Some("as before".to_owned()),
+        r if r >= 2.0 => (short((r * 10.0).round() / 10.0), " times more than before"),
+        r if r > 0.0 => (percent(r), " more than before"),
+        r => (percent(-r), " less than before"),
+    };
+    Some(much + word)
+}
+
 /// `340 ms`, `2.41 s`.
 pub fn millis(ms: f64) -> String {
     match ms {
         m if m >= 60_000.0 => format!("{:.1} min", m / 60_000.0),
         m if m >= 1_000.0 => format!("{:.2} s", m / 1_000.0),
-        m if m >= 10.0 || m.fract() == 0.0 => format!("{m:.0} ms"),
+        m if m >= 10.0 || m < 0.05 || m.fract() == 0.0 => format!("{m:.0} ms"),
         m => format!("{m:.1} ms"),
     }
 }
@@ -109,6 +124,16 @@ mod tests {
         assert_eq!(percent(0.000_01), "< 0.1 %");
         assert_eq!(percent(0.042), "4.2 %");
         assert_eq!(percent(1.0), "100 %");
+    }
+
+    #[test]
+    fn changes_are_said_in_words() {
+        assert_eq!(change(1.0, 0.0), None);
+        assert_eq!(change(112.0, 100.0).as_deref(), Some("12 % more than before"));
+        assert_eq!(change(92.0, 100.0).as_deref(), Some("8 % less than before"));
+        assert_eq!(change(0.0, 5.0).as_deref(), Some("100 % less than before"));
+        assert_eq!(change(34.0, 10.0).as_deref(), Some("2.4 times more than before"));
+        assert_eq!(change(10.0, 10.0).as_deref(), Some("as before"));
     }
 
     #[test]
