@@ -49,7 +49,7 @@ pub async fn examine(config: &DoctorConfig) -> Report {
             config.gateway_public_url.as_deref(),
             config.api_key.as_ref()
         ),
-        reach::brokers(&config.kafka_brokers),
+        reach::bus(&config.kafka_brokers, &config.kafka_topic),
         reach::clickhouse(&client, config.clickhouse_url.as_deref()),
     );
     Report([database, redis, limits, envoy, gateway, bus, analytics].concat())

@@ -8,7 +8,7 @@ mod kafka;
 mod redis;
 
 pub use discard::Discard;
-pub use kafka::{Kafka, KafkaSettings, NODE_HEADER};
+pub use kafka::{Kafka, KafkaSettings};
 pub use redis::RedisStreams;
 
 use rateguard_wire::v1::RequestEvent;

@@ -28,6 +28,18 @@ pub struct Recent {
     blocks: BTreeMap<i64, HashSet<EventKey>>,
 }
 
+/// What was stored lately of all workspaces that share a partition: nothing of a row but its id is read.
+const BY_LAST_BYTE: &str =
+    "SELECT event_id, revision, toUnixTimestamp64Milli(received_at) AS received_at FROM api_events
+     WHERE received_at >= fromUnixTimestamp64Milli({since:Int64})
+       AND reinterpretAsUInt8(unhex(right(toString(workspace_id), 2))) % {modulus:UInt32} = {remainder:UInt32}";
+
+/// The same where Kafka's own partitioner (`murmur2_random`) chose.
+const BY_MURMUR: &str =
+    "SELECT event_id, revision, toUnixTimestamp64Milli(received_at) AS received_at FROM api_events
+     WHERE received_at >= fromUnixTimestamp64Milli({since:Int64})
+       AND kafkaMurmurHash(UUIDStringToNum(toString(workspace_id))) % {modulus:UInt32} = {remainder:UInt32}";
+
 #[derive(Row, Deserialize)]
 struct Stored {
     #[serde(with = "clickhouse::serde::uuid")]
@@ -44,18 +56,17 @@ impl Recent {
         share: Share,
         first_received_at_ms: i64,
     ) -> Result<Self, clickhouse::error::Error> {
-        let (modulus, remainder) = match share {
-            Share::All => (1, 0),
-            Share::Residue { modulus, remainder } => (modulus, remainder),
+        let (statement, modulus, remainder) = match share {
+            Share::All => (BY_LAST_BYTE, 1, 0),
+            Share::Residue { modulus, remainder } => (BY_LAST_BYTE, modulus.into(), remainder.into()),
+            Share::Murmur {
+                partitions,
+                partition,
+            } => (BY_MURMUR, partitions, partition),
         };
-        // Of all workspaces that share the partition: nothing of a row but its id is read.
         let mut rows = endpoint
             .client()
-            .query(
-                "SELECT event_id, revision, toUnixTimestamp64Milli(received_at) AS received_at FROM api_events
-                 WHERE received_at >= fromUnixTimestamp64Milli({since:Int64})
-                   AND reinterpretAsUInt8(unhex(right(toString(workspace_id), 2))) % {modulus:UInt8} = {remainder:UInt8}",
-            )
+            .query(statement)
             .param("since", first_received_at_ms.saturating_sub(MEMORY_MS).max(0))
             .param("modulus", modulus)
             .param("remainder", remainder)

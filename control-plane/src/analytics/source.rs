@@ -3,6 +3,7 @@
 //! A partition belongs to one consumer at a time, so that duplicates meet in one memory. What is read stays the bus's
 //! until it is acknowledged; whoever gets the partition next reads it again.
 
+pub mod kafka;
 pub mod redis;
 
 use std::fmt;
@@ -15,7 +16,8 @@ use tokio::sync::{mpsc, watch};
 #[error("the event bus does not answer")]
 pub struct SourceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Where a message is in its partition: Kafka's offset and 0, or the two numbers of a Redis stream's entry.
+/// Where a message is in its partition: the two numbers of a Redis stream's entry, or Kafka's offset and the record's
+/// time, which tells a topic from one of the same name before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offset(pub u64, pub u64);
 
@@ -25,13 +27,22 @@ impl fmt::Display for Offset {
     }
 }
 
-/// One message of the bus: a `rateguard.v1.ReportUsageRequest`, unless somebody else wrote it.
+/// What a message claims to be; somebody else may have written it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// A `rateguard.v1.ReportUsageRequest`.
+    Report(Vec<u8>),
+    /// One `rateguard.v1.RequestEvent`, and the data plane that sent it.
+    Event { node: String, bytes: Vec<u8> },
+}
+
+/// One message of the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub offset: Offset,
     /// When the bus took it, Unix milliseconds.
     pub received_at_ms: i64,
-    pub payload: Vec<u8>,
+    pub payload: Payload,
 }
 
 /// What can never be a row, and why.
@@ -61,6 +72,11 @@ pub enum Share {
     Residue {
         modulus: u8,
         remainder: u8,
+    },
+    /// Those whose id Kafka's own hash puts here.
+    Murmur {
+        partitions: u32,
+        partition: u32,
     },
 }
 

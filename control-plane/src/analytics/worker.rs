@@ -3,6 +3,7 @@
 use super::Endpoint;
 use super::consume::{self, Context};
 use super::source::SourceError;
+use super::source::kafka::KafkaSource;
 use super::source::redis::RedisSource;
 use crate::clock::{Clock, SystemClock};
 use crate::config::EventBus;
@@ -54,6 +55,10 @@ impl Worker {
 
     async fn consume(&self, context: Context, shutdown: watch::Receiver<bool>) -> Result<(), SourceError> {
         match &self.bus {
+            EventBus::Kafka(kafka) => {
+                let source = KafkaSource::new(&kafka.brokers, &kafka.topic)?;
+                consume::run(source, context, shutdown).await;
+            }
             EventBus::Redis(url) => {
                 let source = RedisSource::new(url.expose(), &self.name)?;
                 consume::run(source, context, shutdown).await;

@@ -8,8 +8,19 @@ use std::net::SocketAddr;
 /// Where the limit service leaves events: as that service itself chooses.
 #[derive(Debug, Clone)]
 pub enum EventBus {
+    /// Where `KAFKA_BROKERS` is set.
+    Kafka(KafkaTopic),
     /// `EVENTS_REDIS_URL`, else `REDIS_URL`.
     Redis(Secret),
+}
+
+/// A topic and who has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaTopic {
+    /// `KAFKA_BROKERS`: host:port, comma-separated. No TLS to them in this build.
+    pub brokers: String,
+    /// `KAFKA_TOPIC`. Default `api-events`.
+    pub topic: String,
 }
 
 /// What `analytics` needs.
@@ -39,7 +50,7 @@ impl AnalyticsConfig {
         if events.is_none() {
             reader.problem(
                 "REDIS_URL",
-                "is missing, and EVENTS_REDIS_URL too: set the one that the limit service has",
+                "is missing, and EVENTS_REDIS_URL and KAFKA_BROKERS too: set the one that the limit service has",
             );
         }
         let limits = reader.limits(environment);
@@ -61,6 +72,12 @@ impl AnalyticsConfig {
 
 impl Reader<'_> {
     pub(super) fn events(&mut self) -> Option<EventBus> {
+        if let Some(brokers) = self.brokers() {
+            return Some(EventBus::Kafka(KafkaTopic {
+                brokers: brokers.join(","),
+                topic: self.topic(),
+            }));
+        }
         let url = self
             .secret_text("EVENTS_REDIS_URL", "EVENTS_REDIS_URL_FILE")
             .or_else(|| self.secret_text("REDIS_URL", "REDIS_URL_FILE"))?;
@@ -68,5 +85,39 @@ impl Reader<'_> {
             self.problem("REDIS_URL", "is not of the form redis://host:6379/0");
         }
         Some(EventBus::Redis(Secret::new(&url)))
+    }
+
+    /// `None` where none is named.
+    pub(super) fn brokers(&mut self) -> Option<Vec<String>> {
+        let brokers: Vec<String> = self
+            .get("KAFKA_BROKERS")?
+            .split(',')
+            .map(|broker| broker.trim().to_owned())
+            .filter(|broker| !broker.is_empty())
+            .collect();
+        let is_broker = |broker: &String| {
+            broker
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if !brokers.iter().all(is_broker) {
+            self.problem("KAFKA_BROKERS", "is not of the form host:9092,host:9092");
+        }
+        (!brokers.is_empty()).then_some(brokers)
+    }
+
+    pub(super) fn topic(&mut self) -> String {
+        let topic = self.get("KAFKA_TOPIC").unwrap_or_else(|| "api-events".to_owned());
+        let is_sound = topic.len() <= 249
+            && topic
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if !is_sound {
+            self.problem(
+                "KAFKA_TOPIC",
+                "is not 1 to 249 letters, digits, dots, underscores and hyphens",
+            );
+        }
+        topic
     }
 }

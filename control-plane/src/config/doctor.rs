@@ -18,6 +18,8 @@ pub struct DoctorConfig {
     pub api_key: Option<Secret>,
     /// `KAFKA_BROKERS`: host:port, comma-separated.
     pub kafka_brokers: Vec<String>,
+    /// `KAFKA_TOPIC`.
+    pub kafka_topic: String,
     /// `CLICKHOUSE_URL`.
     pub clickhouse_url: Option<String>,
 }
@@ -32,20 +34,6 @@ impl DoctorConfig {
         {
             reader.problem("REDIS_URL", "is not of the form redis://host:6379/0");
         }
-        let brokers = reader.get("KAFKA_BROKERS").unwrap_or_default();
-        let kafka_brokers: Vec<String> = brokers
-            .split(',')
-            .map(|broker| broker.trim().to_owned())
-            .filter(|broker| !broker.is_empty())
-            .collect();
-        let is_broker = |broker: &String| {
-            broker
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
-        if !kafka_brokers.iter().all(is_broker) {
-            reader.problem("KAFKA_BROKERS", "is not of the form host:9092,host:9092");
-        }
         let config = Self {
             database_url: reader.database_url(),
             redis_url: redis_url.as_deref().map(Secret::new),
@@ -57,7 +45,8 @@ impl DoctorConfig {
                 .secret_text("DOCTOR_API_KEY", "DOCTOR_API_KEY_FILE")
                 .as_deref()
                 .map(Secret::new),
-            kafka_brokers,
+            kafka_brokers: reader.brokers().unwrap_or_default(),
+            kafka_topic: reader.topic(),
             clickhouse_url: reader.optional_http_url("CLICKHOUSE_URL"),
         };
         reader.finish(config)

@@ -17,7 +17,7 @@ use crate::xds::cluster::Settings as Upstream;
 use reader::Reader;
 use std::net::SocketAddr;
 
-pub use analytics::{AnalyticsConfig, EventBus};
+pub use analytics::{AnalyticsConfig, EventBus, KafkaTopic};
 pub use caps::Caps;
 pub use doctor::DoctorConfig;
 pub use encryption::EncryptionKeys;
@@ -79,7 +79,7 @@ pub struct Config {
     pub limits: Limits,
     /// `CLICKHOUSE_URL`, `CLICKHOUSE_CLUSTER`: where events are kept. Without it there are no analytics.
     pub clickhouse: Option<Endpoint>,
-    /// `EVENTS_REDIS_URL` or `REDIS_URL`: where `serve --all` finds events.
+    /// `KAFKA_BROKERS`, `EVENTS_REDIS_URL` or `REDIS_URL`: where `serve --all` finds events.
     pub events: Option<EventBus>,
     /// `GATEWAY_PUBLIC_URL`: what applications put in front of `/proxy/…`. Default http://127.0.0.1:3001.
     pub gateway_public_url: String,

@@ -93,6 +93,32 @@ fn each_bad_value_is_named() {
 }
 
 #[test]
+fn kafka_is_the_bus_where_brokers_are_named() {
+    let with = |extra: &[(&'static str, &'static str)]| parse(&production(extra));
+    let redis = ("REDIS_URL", "redis://127.0.0.1:6379/");
+    let events = with(&[redis, ("KAFKA_BROKERS", "k1:9092, k2:9092,")])
+        .unwrap()
+        .events;
+    let Some(EventBus::Kafka(kafka)) = events else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (kafka.brokers.as_str(), kafka.topic.as_str()),
+        ("k1:9092,k2:9092", "api-events")
+    );
+    let events = with(&[redis, ("KAFKA_BROKERS", " ")]).unwrap().events;
+    assert!(matches!(events, Some(EventBus::Redis(_))), "{events:?}");
+    for (brokers, topic, variable) in [
+        ("k1", "api-events", "KAFKA_BROKERS"),
+        ("k1:9092", "api events", "KAFKA_TOPIC"),
+    ] {
+        let refused = with(&[("KAFKA_BROKERS", brokers), ("KAFKA_TOPIC", topic)]).unwrap_err();
+        let variables: Vec<_> = refused.0.iter().map(|problem| problem.variable).collect();
+        assert_eq!(variables, [variable]);
+    }
+}
+
+#[test]
 fn mail_needs_a_server_and_a_sender_and_is_never_sent_in_the_clear_in_production() {
     let config = parse(&production(&[])).unwrap();
     assert!(config.smtp.is_none());

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 use prost::Message as _;
+use rateguard_wire::bus::NODE_HEADER;
 use rateguard_wire::v1::RequestEvent;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
@@ -25,9 +26,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-
-/// The header that names the data plane.
-pub const NODE_HEADER: &str = "node";
 
 /// How long the brokers may take for a record, retries included. Below the 5 s that the filter's outbox waits.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(4);

@@ -9,8 +9,16 @@ pub const STREAM_FIELD: &str = "b";
 /// The consumer's group, on either bus.
 pub const GROUP: &str = "analytics-consumer";
 
-/// The stream with what can never be stored, and why. On Kafka it is the topic's name with `.dead` after it.
+/// The header of Kafka's records that names the data plane.
+pub const NODE_HEADER: &str = "node";
+
+/// The stream with what can never be stored, and why.
 pub const DEAD_STREAM: &str = "rg1:{events:dead}";
+
+/// The same as a topic of Kafka.
+pub fn dead_topic(topic: &str) -> String {
+    format!("{topic}.dead")
+}
 
 /// Stream `n`. Its hash tag is its own: streams live in all slots of a cluster.
 pub fn stream(n: u8) -> String {

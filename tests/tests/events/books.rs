@@ -1,10 +1,9 @@
 //! Reading and writing where events go, past all programs.
 
-use crate::Bus;
+use crate::bus::Bus;
 use rateguard_tests::stack::Stack;
+use rateguard_wire::v1;
 use rateguard_wire::v1::limit_service_client::LimitServiceClient;
-use rateguard_wire::{bus, v1};
-use redis::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -82,6 +81,16 @@ impl Books {
 
     /// Sends events as a data plane does.
     pub(crate) async fn report(&self, events: Vec<v1::RequestEvent>) -> Result<(), tonic::Status> {
+        let token = &self.stack.seed().data_plane_token;
+        self.report_with(Some(token), events).await
+    }
+
+    /// Sends events as the data plane of a token does, or as somebody without one.
+    pub(crate) async fn report_with(
+        &self,
+        token: Option<&str>,
+        events: Vec<v1::RequestEvent>,
+    ) -> Result<(), tonic::Status> {
         let address = format!("http://{}", self.stack.addresses().limits);
         let channel = tonic::transport::Endpoint::from_shared(address).expect("an address");
         let channel = channel.connect().await.expect("the limit service listens");
@@ -90,35 +99,11 @@ impl Books {
             node_id: "test".into(),
             events,
         });
-        let token = format!("Bearer {}", self.stack.seed().data_plane_token);
-        request
-            .metadata_mut()
-            .insert("authorization", token.parse().expect("a token"));
+        if let Some(token) = token {
+            let token = format!("Bearer {token}").parse().expect("a token");
+            request.metadata_mut().insert("authorization", token);
+        }
         client.report_usage(request).await.map(drop)
-    }
-
-    /// Writes something into the bus that no program of ours wrote.
-    pub(crate) async fn forge(&self, workspace: Uuid, payload: &str) {
-        match self.bus {
-            Bus::Redis => {
-                let stream = bus::stream(bus::stream_of(workspace.as_bytes()));
-                let added = ["XADD", &stream, "*", bus::STREAM_FIELD, payload];
-                self.stack.redis_command(&added).await.expect("added");
-            }
-        }
-    }
-
-    /// Dead letters whose payload is this.
-    pub(crate) async fn dead(&self, payload: &str) -> usize {
-        match self.bus {
-            Bus::Redis => {
-                let letters = self
-                    .stack
-                    .redis_command(&["XRANGE", bus::DEAD_STREAM, "-", "+"])
-                    .await;
-                count_of(&letters.expect("an answer"), payload)
-            }
-        }
     }
 
     /// Messages that wait, as the consumer's metric says.
@@ -137,14 +122,6 @@ impl Books {
         values
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
             .sum()
-    }
-}
-
-fn count_of(value: &Value, text: &str) -> usize {
-    match value {
-        Value::Array(values) => values.iter().map(|value| count_of(value, text)).sum(),
-        Value::BulkString(bytes) => usize::from(bytes.as_slice() == text.as_bytes()),
-        _ => 0,
     }
 }
 

@@ -1,39 +1,32 @@
 //! Events from the gateway into ClickHouse, on each bus: none lost, none twice. One Stack per bus for all tests.
 
 mod books;
+mod bus;
+mod outages;
 mod suite;
 
 use books::Books;
+use bus::Bus;
 use rateguard_tests::stack::{Link, Stack};
 use tokio::sync::{OnceCell, RwLock};
 
 /// Tests that break a part have the Stack for themselves.
 static BREAKING: RwLock<()> = RwLock::const_new(());
 
-/// What carries the events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bus {
-    Redis,
-}
-
 /// The one Stack of a bus. It ends with this process.
 async fn books(bus: Bus) -> Books {
     static REDIS: OnceCell<&'static Stack> = OnceCell::const_new();
-    let stack = match bus {
-        Bus::Redis => {
-            REDIS
-                .get_or_init(async || {
-                    let started = Stack::builder()
-                        .durable()
-                        .clickhouse()
-                        .proxied(Link::ControlPlaneToClickHouse)
-                        .start()
-                        .await;
-                    started.expect("the Stack starts").share()
-                })
-                .await
-        }
+    static KAFKA: OnceCell<&'static Stack> = OnceCell::const_new();
+    let builder = Stack::builder()
+        .durable()
+        .clickhouse()
+        .proxied(Link::ControlPlaneToClickHouse);
+    let (cell, builder) = match bus {
+        Bus::Redis => (&REDIS, builder),
+        Bus::Kafka => (&KAFKA, builder.kafka()),
     };
+    let start = async || builder.start().await.expect("the Stack starts").share();
+    let stack = cell.get_or_init(start).await;
     Books { stack, bus }
 }
 
@@ -41,7 +34,8 @@ async fn books(bus: Bus) -> Books {
 macro_rules! on {
     ($name:ident, $bus:expr) => {
         mod $name {
-            use crate::{BREAKING, Bus, books, suite};
+            use crate::bus::Bus;
+            use crate::{BREAKING, books, outages, suite};
 
             #[tokio::test]
             async fn a_request_is_visible_within_five_seconds() {
@@ -59,6 +53,12 @@ macro_rules! on {
             async fn ev_09_a_client_that_leaves_early_is_billed() {
                 let _shared = BREAKING.read().await;
                 suite::left_early(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_10_events_of_another_workspace_are_refused_whole() {
+                let _shared = BREAKING.read().await;
+                suite::forged(&books($bus).await).await;
             }
 
             #[tokio::test]
@@ -80,18 +80,43 @@ macro_rules! on {
             }
 
             #[tokio::test]
+            async fn ev_01_events_outlast_a_limit_service_that_is_away() {
+                let _alone = BREAKING.write().await;
+                outages::limits_away(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_03_a_bus_that_is_away_acknowledges_nothing_and_gets_everything() {
+                let _alone = BREAKING.write().await;
+                outages::bus_away(&books($bus).await).await;
+            }
+
+            #[tokio::test]
+            async fn ev_05_a_limit_service_killed_with_reports_under_way_loses_and_doubles_none() {
+                let _alone = BREAKING.write().await;
+                outages::producer_killed(&books($bus).await).await;
+            }
+
+            #[tokio::test]
             async fn ev_06_a_consumer_killed_before_its_acknowledgement_stores_once() {
                 let _alone = BREAKING.write().await;
-                suite::consumer_killed(&books($bus).await).await;
+                outages::consumer_killed(&books($bus).await).await;
             }
 
             #[tokio::test]
             async fn ev_08_clickhouse_away_is_caught_up_with_each_once() {
                 let _alone = BREAKING.write().await;
-                suite::clickhouse_away(&books($bus).await).await;
+                outages::clickhouse_away(&books($bus).await).await;
             }
         }
     };
 }
 
 on!(redis, Bus::Redis);
+on!(kafka, Bus::Kafka);
+
+#[tokio::test]
+async fn the_doctor_tells_of_the_topic_and_what_waits_in_it() {
+    let _shared = BREAKING.read().await;
+    suite::examined(&books(Bus::Kafka).await).await;
+}

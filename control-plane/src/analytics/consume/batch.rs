@@ -2,9 +2,9 @@
 
 use crate::analytics::dedup::{EventKey, Recent, key_of};
 use crate::analytics::row::{ApiEvent, Receipt};
-use crate::analytics::source::{DeadLetter, Message, Offset};
-use prost::Message as _;
-use rateguard_wire::v1::ReportUsageRequest;
+use crate::analytics::source::{DeadLetter, Message, Offset, Payload};
+use prost::{DecodeError, Message as _};
+use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
 use std::collections::HashSet;
 
 /// A batch this large is inserted at once (SPEC 5).
@@ -37,10 +37,11 @@ impl Batch {
             payload,
         } = message;
         self.offsets.push(offset);
-        self.bytes = self.bytes.saturating_add(payload.len());
-        let ReportUsageRequest { node_id, events } = match ReportUsageRequest::decode(payload.as_slice()) {
+        let (Payload::Report(bytes) | Payload::Event { bytes, .. }) = &payload;
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        let ReportUsageRequest { node_id, events } = match report(payload) {
             Ok(report) => report,
-            Err(error) => return self.bury(lane, offset, reason(&error), payload),
+            Err((error, bytes)) => return self.bury(lane, offset, reason(&error), bytes),
         };
         for event in events {
             let receipt = Receipt {
@@ -87,6 +88,22 @@ impl Batch {
     }
 }
 
+/// What a message says, or why it says nothing, with its bytes.
+fn report(payload: Payload) -> Result<ReportUsageRequest, (DecodeError, Vec<u8>)> {
+    match payload {
+        Payload::Report(bytes) => {
+            ReportUsageRequest::decode(bytes.as_slice()).map_err(|error| (error, bytes))
+        }
+        Payload::Event { node, bytes } => match RequestEvent::decode(bytes.as_slice()) {
+            Ok(event) => Ok(ReportUsageRequest {
+                node_id: node,
+                events: vec![event],
+            }),
+            Err(error) => Err((error, bytes)),
+        },
+    }
+}
+
 /// An error with its causes.
 fn reason(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
@@ -106,7 +123,6 @@ pub(super) fn letter(lane: &str, offset: Offset, reason: String, mut payload: Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rateguard_wire::v1::RequestEvent;
 
     const NOW_MS: i64 = 1_780_000_000_000;
 
@@ -128,7 +144,7 @@ mod tests {
         Message {
             offset: Offset(offset, 0),
             received_at_ms: NOW_MS,
-            payload: report.encode_to_vec(),
+            payload: Payload::Report(report.encode_to_vec()),
         }
     }
 
@@ -158,7 +174,7 @@ mod tests {
         let mut batch = Batch::default();
         let recent = Recent::default();
         let mut garbage = message(3, Vec::new());
-        garbage.payload = vec![0xff; DEAD_BYTES_MAX + 1];
+        garbage.payload = Payload::Report(vec![0xff; DEAD_BYTES_MAX + 1]);
         batch.add("s", garbage, &recent);
         let mut nameless = event(3, 0);
         nameless.event_id.clear();
@@ -170,5 +186,25 @@ mod tests {
         assert_eq!(batch.dead[0].origin, "s@3-0");
         assert_eq!(batch.dead[0].payload.len(), DEAD_BYTES_MAX);
         assert!(batch.dead.iter().all(|letter| !letter.reason.is_empty()));
+    }
+
+    #[test]
+    fn an_event_alone_is_a_row_with_its_data_planes_name() {
+        let alone = |bytes: Vec<u8>| Message {
+            payload: Payload::Event {
+                node: "envoy-2".into(),
+                bytes,
+            },
+            ..message(7, Vec::new())
+        };
+        let mut batch = Batch::default();
+        let recent = Recent::default();
+        batch.add("k", alone(event(5, 0).encode_to_vec()), &recent);
+        // What Kafka calls a tombstone, and garbage.
+        batch.add("k", alone(Vec::new()), &recent);
+        batch.add("k", alone(vec![0xff; 3]), &recent);
+        let nodes: Vec<_> = batch.rows.iter().map(|row| row.node_id.as_str()).collect();
+        assert_eq!(nodes, ["envoy-2"]);
+        assert_eq!((batch.dead.len(), batch.offsets.len()), (2, 3));
     }
 }

@@ -1,7 +1,7 @@
 //! One stream, read by its owner.
 
 use super::failed;
-use crate::analytics::source::{DeadLetter, Hold, Lag, Lane, Message, Offset, Share, SourceError};
+use crate::analytics::source::{DeadLetter, Hold, Lag, Lane, Message, Offset, Payload, Share, SourceError};
 use rateguard_wire::bus;
 use redis::aio::ConnectionManager;
 use redis::{RedisError, Value, from_redis_value};
@@ -237,7 +237,7 @@ fn message((id, fields): Entry) -> Option<Message> {
         offset,
         received_at_ms: i64::try_from(offset.0).unwrap_or(i64::MAX),
         // Somebody else's entry: what it has cannot be read, and is kept as it is.
-        payload: payload.unwrap_or_else(|| fields.join(&0xff)),
+        payload: Payload::Report(payload.unwrap_or_else(|| fields.join(&0xff))),
     })
 }
 

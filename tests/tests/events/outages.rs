@@ -1,0 +1,158 @@
+//! Parts that die under the events' feet: what was answered is stored, each once.
+
+use crate::books::{Books, WITHIN, event, eventually, ids_of};
+use crate::suite::{accounts_agree, governed, requests};
+use rateguard_tests::scene::{Answer, Key, Scene};
+use rateguard_tests::stack::Part;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tonic::Code;
+use uuid::Uuid;
+
+/// Nothing left the filter's outbox but to the limit service.
+async fn nothing_was_dropped(books: &Books) {
+    let dropped = books
+        .stack
+        .envoy_stats("events_dropped")
+        .await
+        .expect("Envoy's admin");
+    assert!(
+        !dropped.is_empty() && dropped.values().all(|count| *count == 0),
+        "{dropped:?}"
+    );
+}
+
+pub(crate) async fn limits_away(books: &Books) {
+    let (scene, key) = governed(books).await;
+    let mut ids: Vec<String> = requests(&scene, &key, 5).await.into_keys().collect();
+    books.stack.kill(Part::Limits);
+    // The filter decides by itself, and keeps what it saw.
+    ids.extend(requests(&scene, &key, 20).await.into_keys());
+    books.stack.restart(Part::Limits).await.expect("it comes back");
+    ids.extend(requests(&scene, &key, 5).await.into_keys());
+    books.has_exactly(&scene.workspace_id, &ids).await;
+    nothing_was_dropped(books).await;
+    accounts_agree(books, &scene).await;
+}
+
+pub(crate) async fn bus_away(books: &Books) {
+    let part = books.bus.part();
+    if !books.stack.has(part) {
+        eprintln!("skipped: {part} is somebody else's");
+        return;
+    }
+    let (scene, key) = governed(books).await;
+    let mut ids: Vec<String> = requests(&scene, &key, 5).await.into_keys().collect();
+    books.stack.kill(part);
+    let workspace = Uuid::now_v7();
+    let refused = books
+        .report(vec![event(workspace, 1)])
+        .await
+        .expect_err("refused");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    ids.extend(requests(&scene, &key, 20).await.into_keys());
+    books.stack.restart(part).await.expect("it comes back");
+    ids.extend(requests(&scene, &key, 5).await.into_keys());
+    books.has_exactly(&scene.workspace_id, &ids).await;
+    nothing_was_dropped(books).await;
+    accounts_agree(books, &scene).await;
+}
+
+/// Ids of what was answered, by four clients one after the other.
+async fn asked_meanwhile(scene: &Scene<'_>, key: &Key, disturb: impl AsyncFnOnce()) -> Vec<String> {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut clients = JoinSet::new();
+    for _ in 0..4 {
+        let request = scene.flat_request(key);
+        let stopped = stopped.clone();
+        clients.spawn(async move {
+            let mut ids = Vec::new();
+            while !*stopped.borrow() {
+                let request = request.try_clone().expect("a request without a body");
+                let answer = Answer::of(request).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
+                ids.push(answer.header("x-rateguard-request-id").to_owned());
+            }
+            ids
+        });
+    }
+    disturb().await;
+    stop.send_replace(true);
+    clients.join_all().await.concat()
+}
+
+pub(crate) async fn producer_killed(books: &Books) {
+    let (scene, key) = governed(books).await;
+    let ids = asked_meanwhile(&scene, &key, async || {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            // With reports on their way, heard or not.
+            books.stack.kill(Part::Limits);
+            books.stack.restart(Part::Limits).await.expect("it comes back");
+        }
+    })
+    .await;
+    books.has_exactly(&scene.workspace_id, &ids).await;
+    nothing_was_dropped(books).await;
+    accounts_agree(books, &scene).await;
+}
+
+pub(crate) async fn consumer_killed(books: &Books) {
+    // Of several partitions, so that each loads its own memory.
+    let workspaces: Vec<Uuid> = (0..6).map(|_| Uuid::now_v7()).collect();
+    let some = || -> Vec<Vec<_>> {
+        workspaces
+            .iter()
+            .map(|workspace| (0..20).map(|n| event(*workspace, n)).collect())
+            .collect()
+    };
+    let has_exactly = async |events: &[Vec<_>]| {
+        for (workspace, events) in workspaces.iter().zip(events) {
+            books.has_exactly(&workspace.to_string(), &ids_of(events)).await;
+        }
+    };
+    let stored = some();
+    books.report(stored.concat()).await.expect("taken");
+    has_exactly(&stored).await;
+    books.stack.kill(Part::ControlPlane);
+    // What is on the bus again is as what was not acknowledged.
+    books.bus.rewind(books.stack).await;
+    books.report(stored.concat()).await.expect("taken");
+    let fresh = some();
+    books.report(fresh.concat()).await.expect("taken");
+    books
+        .stack
+        .restart(Part::ControlPlane)
+        .await
+        .expect("it comes back");
+    let all: Vec<Vec<_>> = stored
+        .into_iter()
+        .zip(fresh)
+        .map(|(a, b)| [a, b].concat())
+        .collect();
+    has_exactly(&all).await;
+    eventually("nothing waits", WITHIN, async || books.lag().await == 0).await;
+    has_exactly(&all).await;
+}
+
+pub(crate) async fn clickhouse_away(books: &Books) {
+    let workspace = Uuid::now_v7();
+    books.stack.kill(Part::ClickHouse);
+    let mut all = Vec::new();
+    for _ in 0..30 {
+        let batch: Vec<_> = (0..100).map(|n| event(workspace, n)).collect();
+        books
+            .report(batch.clone())
+            .await
+            .expect("taken: the bus is there");
+        all.extend(batch);
+    }
+    eventually("the lag is seen", WITHIN, async || books.lag().await >= 10).await;
+    books
+        .stack
+        .restart(Part::ClickHouse)
+        .await
+        .expect("it comes back");
+    books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
+    eventually("nothing waits", WITHIN, async || books.lag().await == 0).await;
+}
