@@ -2,7 +2,7 @@
 //! windows, policies), so nothing here fails loudly.
 
 use wasm_bindgen::{JsCast as _, JsValue};
-use web_sys::{Document, Element, HtmlElement, Window};
+use web_sys::{Blob, Document, Element, HtmlAnchorElement, HtmlElement, Url, Window};
 
 pub fn window() -> Option<Window> {
     web_sys::window()
@@ -44,6 +44,18 @@ pub async fn copy(text: &str) -> bool {
     let Some(window) = window() else { return false };
     let promise = window.navigator().clipboard().write_text(text);
     js_sys::futures::JsFuture::from(promise).await.is_ok()
+}
+
+/// Keeps it as a file of that name.
+pub fn save(file: &Blob, name: &str) -> Option<()> {
+    let url = Url::create_object_url_with_blob(file).ok()?;
+    let link = document()?.create_element("a").ok()?;
+    let link: HtmlAnchorElement = link.dyn_into().ok()?;
+    link.set_href(&url);
+    link.set_download(name);
+    link.click();
+    // The browser has it by now; else it would keep it as long as the page.
+    Url::revoke_object_url(&url).ok()
 }
 
 pub fn focus(id: &str) {

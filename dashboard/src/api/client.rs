@@ -8,11 +8,13 @@ use crate::state::token::Token;
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, Shared};
 use gloo_net::http::{Request, RequestBuilder, Response};
+use js_sys::futures::JsFuture;
 use rateguard_api::auth::Refreshed;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
+use wasm_bindgen::JsCast as _;
 use yew::prelude::*;
 
 type Renewal = Shared<LocalBoxFuture<'static, Result<(), Failure>>>;
@@ -70,6 +72,19 @@ impl Client {
 
     /// Makes the call with a valid token. What is the same for every kind of answer is here, and so compiled once.
     pub async fn ask(&self, call: &Call) -> Result<Answer, Failure> {
+        self.reach(call).await?.text().await
+    }
+
+    /// The body of an answer that is to be kept as a file. The browser holds it, not we: it may be large.
+    pub async fn download(&self, call: &Call) -> Result<web_sys::Blob, Failure> {
+        let reached = self.reach(call).await?;
+        let body = web_sys::Response::from(reached.response).blob();
+        let body = body.map_err(|_| Failure::Network)?;
+        let body = JsFuture::from(body).await.map_err(|_| Failure::Network)?;
+        body.dyn_into().map_err(|_| Failure::Network)
+    }
+
+    async fn reach(&self, call: &Call) -> Result<Reached, Failure> {
         if self.is_stale() || self.0.token.borrow().is_none() {
             self.renew().await?;
         }
@@ -84,7 +99,7 @@ impl Client {
 
     /// For `/api/auth/…`: no token is needed and 401 is an answer, not the end of a session.
     pub async fn send_public<T: DeserializeOwned>(&self, call: &Call) -> Result<T, Failure> {
-        self.once(call).await?.read()
+        self.once(call).await?.text().await?.read()
     }
 
     /// Gets a new access token by the session's cookie. All who ask while it runs share one request.
@@ -118,9 +133,9 @@ impl Client {
         }
     }
 
-    async fn once(&self, call: &Call) -> Result<Answer, Failure> {
+    async fn once(&self, call: &Call) -> Result<Reached, Failure> {
         let guard = AbortGuard::new();
-        let mut request = builder(call).header("accept", "application/json");
+        let mut request = builder(call).header("accept", "application/json, text/csv");
         if let Some(guard) = &guard {
             request = request.abort_signal(Some(&guard.0.signal()));
         }
@@ -131,12 +146,28 @@ impl Client {
             request = request.header("if-match", tag);
         }
         let response = send(request, call).await?;
-        let tag = response.headers().get("etag");
-        let status = response.status();
-        let text = response.text().await.map_err(|_| Failure::Network)?;
         if !response.ok() {
-            return Err(Failure::of(status, &text));
+            let text = response.text().await.map_err(|_| Failure::Network)?;
+            return Err(Failure::of(response.status(), &text));
         }
+        Ok(Reached {
+            response,
+            _guard: guard,
+        })
+    }
+}
+
+/// A success whose body is still to come.
+struct Reached {
+    response: Response,
+    /// Held until the body is there.
+    _guard: Option<AbortGuard>,
+}
+
+impl Reached {
+    async fn text(self) -> Result<Answer, Failure> {
+        let tag = self.response.headers().get("etag");
+        let text = self.response.text().await.map_err(|_| Failure::Network)?;
         Ok(Answer { text, tag })
     }
 }

@@ -1,5 +1,6 @@
 //! Costs and budgets: what is spent, what is held, what is left, where it leads.
 
+use super::breakdown::Breakdown;
 use super::budgets::{Budgets, is_monthly};
 use super::head::PageHead;
 use crate::api::{Call, Loaded, use_load, use_poll, use_send};
@@ -66,7 +67,7 @@ pub fn Costs(props: &Props) -> Html {
         Loaded::Ready(costs) => html! {
             <>
                 { monthly(costs, administers, &edit) }
-                                if costs.budget_cents.is_none() {
+                if costs.budget_cents.is_none() {
                     <Empty icon={Icon::Money} title="No monthly budget"
                         text="With one you see what is spent of it and where the month will end; and calls can be stopped before it is exceeded.">
                         if administers { { set } }
@@ -81,6 +82,7 @@ pub fn Costs(props: &Props) -> Html {
         <div class="page">
             <PageHead title="Costs & budgets" text={html! { "Counted in billionths of a dollar, as the calls happen. Point at an amount to see all its digits." }} />
             { body }
+            <Breakdown here={here.clone()} />
             if let (true, Loaded::Ready(costs)) = (*editing, &load.state) {
                 <EditBudget here={here.clone()} costs={costs.clone()} ondone={load.reload.clone()}
                     onclose={let editing = editing.clone(); move |()| editing.set(false)} />

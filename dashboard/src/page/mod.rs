@@ -6,6 +6,7 @@ pub mod api_form;
 pub mod api_presets;
 pub mod apis;
 pub mod audit;
+pub mod breakdown;
 pub mod budgets;
 pub mod costs;
 pub mod data_planes;

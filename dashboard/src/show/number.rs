@@ -67,7 +67,7 @@ pub fn millis(ms: f64) -> String {
     match ms {
         m if m >= 60_000.0 => format!("{:.1} min", m / 60_000.0),
         m if m >= 1_000.0 => format!("{:.2} s", m / 1_000.0),
-        m if m >= 10.0 || m < 0.05 || m.fract() == 0.0 => format!("{m:.0} ms"),
+        m if m.fract() == 0.0 || !(0.05..10.0).contains(&m) => format!("{m:.0} ms"),
         m => format!("{m:.1} ms"),
     }
 }

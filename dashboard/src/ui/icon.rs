@@ -40,6 +40,7 @@ pub enum Icon {
     Edit,
     Book,
     Bolt,
+    Download,
 }
 
 impl Icon {
@@ -81,6 +82,7 @@ impl Icon {
             Self::Refresh => "M20 11a8 8 0 1 0-2.3 6M20 5v6h-6",
             Self::Back => "M14 6l-6 6 6 6",
             Self::Next => "M10 6l6 6-6 6",
+            Self::Download => "M12 4v11M7 11l5 5 5-5M5 20h14",
             Self::Updown => "M8 9l4-4 4 4M8 15l4 4 4-4",
             Self::Trash => "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5",
             Self::Rotate => "M4 12a8 8 0 0 1 13.7-5.6L20 9M20 4v5h-5M20 12a8 8 0 0 1-13.7 5.6L4 15M4 20v-5h5",
