@@ -5,7 +5,7 @@ readonly ENVOY_VERSION=1.40.0
 readonly OPENAI_SDK_VERSION=3.54.0
 readonly ANTHROPIC_SDK_VERSION=2.12.0
 readonly SCHEMATHESIS_VERSION=4.32.5
-readonly AXE_VERSION=4.14.1
+readonly AXE_VERSION=0.1.8
 readonly CHDB_VERSION=26.9.0
 readonly KAFKA_VERSION=4.1.0
 
@@ -35,9 +35,10 @@ export RATEGUARD_SDK_PYTHON=${RATEGUARD_SDK_PYTHON:-$SDK_HOME/bin/python}
 readonly SCHEMATHESIS_HOME=$CACHE/schemathesis-$SCHEMATHESIS_VERSION
 export RATEGUARD_SCHEMATHESIS=${RATEGUARD_SCHEMATHESIS:-$SCHEMATHESIS_HOME/bin/schemathesis}
 
-# Finds what people with disabilities cannot use on the console's pages.
-readonly AXE_HOME=$CACHE/axe-core-$AXE_VERSION
-export RATEGUARD_AXE=${RATEGUARD_AXE:-$AXE_HOME/node_modules/axe-core/axe.min.js}
+# axe-core, which finds what people with disabilities cannot use on the console's pages: from a Python package, so that
+# nothing but Python is needed.
+readonly AXE_HOME=$CACHE/axe-playwright-python-$AXE_VERSION
+export RATEGUARD_AXE=${RATEGUARD_AXE:-$AXE_HOME/axe.min.js}
 
 # ClickHouse's engine and Apache Kafka, by version (deploy/local/engines.sh).
 readonly CHDB_HOME=$CACHE/chdb-$CHDB_VERSION

@@ -144,21 +144,18 @@ ensure_schemathesis() {
   python_home "$SCHEMATHESIS_HOME" "schemathesis==$SCHEMATHESIS_VERSION"
 }
 
-# What the tests of the console need: a browser, its driver, and axe-core, which looks for what people cannot use.
+# What the tests of the console need: a browser, its driver, and axe-core.
 ensure_browser() {
   local missing=()
   have chromium || have google-chrome || missing+=(chromium)
   have chromedriver || missing+=(chromium-driver)
-  [[ -f $RATEGUARD_AXE ]] || have npm || missing+=(npm)
   if ((${#missing[@]} > 0)); then
     is_debian || die "the console's tests need: ${missing[*]} (Debian's names); install them, then run ./dev again"
     apt_install "${missing[@]}"
   fi
+  [[ $RATEGUARD_AXE == "$AXE_HOME/axe.min.js" ]] || return 0
   [[ -f $RATEGUARD_AXE ]] && return
-  say "installing axe-core $AXE_VERSION"
-  local aside=$AXE_HOME.$$
-  npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$aside" "axe-core@$AXE_VERSION" </dev/null >&2 ||
-    die "npm could not install axe-core"
-  rm -rf "$AXE_HOME"
-  mv "$aside" "$AXE_HOME"
+  # Without its dependencies: they are a browser of its own.
+  python_home "$AXE_HOME" --no-deps "axe-playwright-python==$AXE_VERSION"
+  ln -sf "$AXE_HOME"/lib/python3*/site-packages/axe_playwright_python/axe.min.js "$RATEGUARD_AXE"
 }

@@ -161,16 +161,14 @@ fn token_of(token: &v1::DataPlaneToken) -> Result<(DataPlaneTokenId, Digest, Tok
 /// The quota that a budget becomes, holding nothing. `None`: a subject that is not enforced.
 ///
 /// The filter must build the same bucket: FIXED_WINDOW over the budget's own window (its time zone is the
-/// workspace's), nano-USD, the budget's version, and the partition of [`rateguard_model::partition`].
+/// workspace's), nano-USD, the budget's version, and the workspace's partition.
 pub fn budget_quota(budget: &Budget) -> Option<Quota> {
+    // A budget has one bucket, whoever it is about: its own id tells it from others.
     let partition = match budget.subject {
-        BudgetSubject::Workspace => partition::WORKSPACE.to_owned(),
-        BudgetSubject::Api(_)
-        | BudgetSubject::Key(_)
-        | BudgetSubject::Tag { .. }
-        | BudgetSubject::Model { .. } => {
-            return None;
+        BudgetSubject::Workspace | BudgetSubject::Api(_) | BudgetSubject::Key(_) => {
+            partition::WORKSPACE.to_owned()
         }
+        BudgetSubject::Tag { .. } | BudgetSubject::Model { .. } => return None,
     };
     Some(Quota {
         id: budget.id,

@@ -40,12 +40,12 @@ const ARGUMENTS: [&str; 7] = [
     "--lang=en-US",
 ];
 
-/// Finds what a person would click: the first button or link whose text, or label, begins so. An open dialog covers
+/// Finds what a person would click: the first button or link of whose label, or text, a line begins so. An open dialog covers
 /// the rest of the page.
 const BY_TEXT: &str = r"
     const inside = [...document.querySelectorAll('dialog[open]')].pop() ?? document;
     return [...inside.querySelectorAll('button, a, label')].find(element =>
-        (element.innerText.trim() || element.ariaLabel || '').startsWith(arguments[0])
+        (element.ariaLabel || element.innerText).split('\n').some(line => line.trim().startsWith(arguments[0]))
         && !element.disabled && element.getClientRects().length > 0) ?? null";
 
 const TO_THE_MIDDLE: &str = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})";
@@ -149,10 +149,7 @@ impl Browser {
             Ok(())
         })
         .await;
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error).context(self.page().await),
-        }
+        self.shown(outcome).await
     }
 
     /// Waits until the page shows this text.
@@ -179,11 +176,12 @@ impl Browser {
     pub async fn fill(&self, selector: &str, text: &str) -> Result<()> {
         // Text without an end would hold the control key down over what follows.
         let keys = (Key::Control + "a" + Key::Null + Key::Delete + text).to_string();
-        until(selector, SHOWN_WITHIN, async || {
+        let outcome = until(selector, SHOWN_WITHIN, async || {
             let field = self.driver.find(By::Css(selector)).await?;
             Ok(field.send_keys(keys.as_str()).await?)
         })
-        .await
+        .await;
+        self.shown(outcome).await
     }
 
     /// Chooses an option of a select by its value.
@@ -222,6 +220,11 @@ impl Browser {
             Ok(element.click().await?)
         })
         .await;
+        self.shown(outcome).await
+    }
+
+    /// A failure, with the page as it is now.
+    async fn shown(&self, outcome: Result<()>) -> Result<()> {
         match outcome {
             Ok(()) => Ok(()),
             Err(error) => Err(error).context(self.page().await),

@@ -130,6 +130,15 @@ pub fn lone(points: &[(f64, Option<f64>)]) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// How many decimals tell multiples of this step apart, at most 9.
+pub fn decimals(step: f64) -> usize {
+    let whole = |count: &usize| {
+        let scaled = step * 10_f64.powi(*count as i32);
+        (scaled - scaled.round()).abs() < 1e-6
+    };
+    (0..9).find(whole).unwrap_or(9)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +222,11 @@ mod tests {
         assert_eq!(line(&points), "M0.0 1.0L1.0 2.0M3.0 4.0");
         assert_eq!(area(&points[..2], 9.0), "M0.0 9.0L0.0 1.0L1.0 2.0L1.0 9.0Z");
         assert_eq!(line(&[]), "");
+    }
+
+    #[test]
+    fn a_step_says_how_many_decimals_it_needs() {
+        assert_eq!([50.0, 2.5, 0.05, 0.0025].map(decimals), [0, 1, 2, 4]);
+        assert_eq!(decimals(0.0), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Lines over time: legend that hides and shows, values under the pointer or by the arrow keys, a table of the same.
 
-use super::geometry::{Scale, area, line, lone, nearest, ticks, time_ticks};
+use super::geometry::{Scale, area, decimals, line, lone, nearest, ticks, time_ticks};
 use crate::show::money::dollars;
 use crate::show::number::{grouped, millis, short};
 use crate::show::zone::Zone;
@@ -54,11 +54,26 @@ pub enum Show {
 }
 
 impl Show {
-    fn axis(self, value: f64) -> String {
+    /// `step` is from one mark of the axis to the next.
+    fn axis(self, value: f64, step: f64) -> String {
         match self {
             Self::Count => short(value),
-            Self::Money => format!("${}", short(value / 1e9)),
-            Self::Millis => millis(value),
+            Self::Money => match decimals(step / 1e9) {
+                0 => format!("${}", short(value / 1e9)),
+                count => format!("${:.*}", count.max(2), value / 1e9),
+            },
+            Self::Millis => match decimals(step) {
+                0 => millis(value),
+                count => format!("{value:.count$} ms"),
+            },
+        }
+    }
+
+    /// The top of an axis on which nothing is.
+    fn unit(self) -> f64 {
+        match self {
+            Self::Count | Self::Millis => 1.0,
+            Self::Money => 1e9,
         }
     }
 
@@ -244,7 +259,12 @@ impl PlotProps {
         let values = self
             .shown()
             .flat_map(|(_, series)| series.values.iter().flatten());
-        ticks(values.fold(0.0, |max, value| max.max(*value)), 4)
+        let max = values.fold(0.0, |max: f64, value| max.max(*value));
+        if max > 0.0 {
+            ticks(max, 4)
+        } else {
+            vec![0.0, self.show.unit()]
+        }
     }
 }
 
@@ -321,6 +341,7 @@ fn grid(props: &PlotProps, x: Scale, y: Scale, marks: &[f64]) -> Html {
     let (start, end) = (x.from.0 as i64, x.from.1 as i64);
     let count = ((props.width / 110.0) as usize).max(2);
     let offset = props.zone.offset_ms(start);
+    let step = marks.get(1).copied().unwrap_or(1.0);
     let long = end - start > 2 * DAY_MS;
     html! {
         <g class="grid">
@@ -329,7 +350,7 @@ fn grid(props: &PlotProps, x: Scale, y: Scale, marks: &[f64]) -> Html {
                 html! {
                     <>
                         <line x1={x.to.0.to_string()} x2={x.to.1.to_string()} y1={py.clone()} y2={py.clone()} />
-                        <text x={(x.to.0 - 8.0).to_string()} y={py} text-anchor="end" dominant-baseline="middle">{ props.show.axis(*mark) }</text>
+                        <text x={(x.to.0 - 8.0).to_string()} y={py} text-anchor="end" dominant-baseline="middle">{ props.show.axis(*mark, step) }</text>
                     </>
                 }
             }) }

@@ -115,11 +115,14 @@ fn cards(summary: &Figures) -> Html {
         .and_then(|before| before.latency.p95)
         .map(|ms| [&millis(ms), " before"].concat());
     let errors = format!("{} of them failed", grouped(summary.requests.total_errors));
-    let latency = format!(
-        "half within {}, 99 % within {}",
-        latency_words(summary.latency.p50),
-        latency_words(summary.latency.p99)
-    );
+    let latency = match summary.latency.p95 {
+        None => "nothing was answered".to_owned(),
+        Some(_) => format!(
+            "half within {}, 99 % within {}",
+            latency_words(summary.latency.p50),
+            latency_words(summary.latency.p99)
+        ),
+    };
     html! {
         <div class="grid-4">
             <Stat label="Requests" value={grouped(summary.requests.total_requests)} note={compared(errors, requests)} />

@@ -1,6 +1,7 @@
 //! Answers of the feed applied to a view.
 
 use super::*;
+use rateguard_model::id::{ApiId, KeyId};
 
 fn token(n: u8, workspace: &[u8]) -> v1::DataPlaneToken {
     v1::DataPlaneToken {
@@ -156,7 +157,7 @@ fn cp_05_a_broken_answer_is_refused_whole() {
 }
 
 #[test]
-fn a_workspace_budget_is_one_bucket() {
+fn a_budget_is_one_bucket() {
     let view = View::default().apply(full()).unwrap();
     let quota = budget_quota(view.budget(QuotaId::from_bytes([10; 16])).unwrap()).expect("enforced");
     assert_eq!(
@@ -169,4 +170,22 @@ fn a_workspace_budget_is_one_bucket() {
             window: rateguard_model::window::Window::Calendar { .. }
         }
     ));
+}
+
+#[test]
+fn a_budget_of_an_api_or_a_key_has_a_bucket_too() {
+    let view = View::default().apply(full()).unwrap();
+    let budget = view.budget(QuotaId::from_bytes([10; 16])).unwrap();
+    let subjects = [
+        BudgetSubject::Api(ApiId::from_bytes([2; 16])),
+        BudgetSubject::Key(KeyId::from_bytes([3; 16])),
+    ];
+    for subject in subjects {
+        assert!(rateguard_model::enforced::BUDGET_SUBJECTS.contains(&subject.kind()));
+        let budget = Budget {
+            subject,
+            ..budget.clone()
+        };
+        assert_eq!(budget_quota(&budget).expect("enforced").partition, "-");
+    }
 }

@@ -1,15 +1,11 @@
 //! The numbers of cards, charts and tables are those that the API gives.
 
-use crate::{answers, loaded, no_complaints, stack, visit};
+use crate::{COUNTED_WITHIN, answers, loaded, no_complaints, stack, visit};
 use rateguard_tests::browser::Browser;
 use rateguard_tests::scene::{Answer, Scene};
 use rateguard_tests::stack::wait::until;
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-/// An event may take 5 s to the charts (SPEC 9); a busy machine gets more.
-const COUNTED_WITHIN: Duration = Duration::from_secs(40);
 
 /// The rows of the first chart's table that are not all nothing.
 const ROWS: &str = "return [...document.querySelectorAll('.as-table tbody tr')]

@@ -50,3 +50,22 @@ async fn a_rate_limit_refuses_calls_with_429_until_it_is_switched_off() {
     answers(&scene, &key, 200).await;
     no_complaints(&browser).await;
 }
+
+#[tokio::test]
+async fn a_budget_of_a_key_shows_what_the_key_has_spent() {
+    let (scene, browser) = visit().await;
+    scene.flat(stack().await.stub().addr(), "1").await.unwrap();
+    let key = scene.key(json!({"name": "Search"})).await.unwrap();
+    open(&browser, "/costs").await;
+    browser.press("Add budget").await.unwrap();
+    browser.fill("#f-name", "Search, a day").await.unwrap();
+    browser.choose("#f-subject", "KEY").await.unwrap();
+    browser.choose("#f-subject-id", &key.id).await.unwrap();
+    browser.fill("#f-limitCents", "0.02").await.unwrap();
+    browser.press("Save budget").await.unwrap();
+    browser.reads("of $0.02").await.unwrap();
+    answers(&scene, &key, 402).await;
+    open(&browser, "/costs").await;
+    browser.reads("100.0 %").await.unwrap();
+    no_complaints(&browser).await;
+}
