@@ -4,6 +4,7 @@ use crate::bus::Bus;
 use rateguard_tests::stack::Stack;
 use rateguard_wire::v1;
 use rateguard_wire::v1::limit_service_client::LimitServiceClient;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -113,7 +114,12 @@ impl Books {
 
     /// The sum of a metric's values.
     pub(crate) async fn metric(&self, prefix: &str) -> u64 {
-        let url = format!("{}/metrics", self.stack.console_url());
+        self.metric_of(self.stack.addresses().control_plane, prefix).await
+    }
+
+    /// The same of another consumer.
+    pub(crate) async fn metric_of(&self, consumer: SocketAddr, prefix: &str) -> u64 {
+        let url = format!("http://{consumer}/metrics");
         let Ok(answer) = self.stack.client().get(url).send().await else {
             return 0;
         };

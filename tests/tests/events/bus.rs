@@ -63,6 +63,21 @@ impl Bus {
         }
     }
 
+    /// Messages that no consumer has acknowledged, as the bus itself counts them.
+    pub(crate) async fn waiting(self, stack: &'static Stack) -> i64 {
+        if self == Self::Kafka {
+            return blocking(move || not_committed(stack)).await;
+        }
+        let mut sum = 0;
+        for n in 0..bus::STREAM_COUNT {
+            match stack.redis_command(&["XLEN", &bus::stream(n)]).await {
+                Ok(Value::Int(length)) => sum += length,
+                other => panic!("XLEN answered {other:?}"),
+            }
+        }
+        sum
+    }
+
     /// Takes back all that the group has acknowledged, as a consumer does that ends before it says so. Redis has
     /// forgotten what was acknowledged.
     pub(crate) async fn rewind(self, stack: &'static Stack) {
@@ -161,4 +176,24 @@ fn commit_nothing(stack: &Stack) {
         assert!(Instant::now() < end, "the group takes no commit: {error}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+fn not_committed(stack: &Stack) -> i64 {
+    let consumer: BaseConsumer = config(stack, bus::GROUP).create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in partitions(&consumer, topic(stack)) {
+        list.add_partition(topic(stack), partition);
+    }
+    let committed = consumer.committed_offsets(list, TIMEOUT).expect("offsets");
+    let elements = committed.elements();
+    let waiting = elements.iter().map(|element| {
+        let (low, high) = consumer
+            .fetch_watermarks(topic(stack), element.partition(), TIMEOUT)
+            .expect("watermarks");
+        match element.offset() {
+            Offset::Offset(next) => high - next,
+            _ => high - low,
+        }
+    });
+    waiting.sum()
 }

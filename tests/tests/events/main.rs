@@ -2,6 +2,8 @@
 
 mod books;
 mod bus;
+mod chaos;
+mod client;
 mod outages;
 mod suite;
 
@@ -35,7 +37,7 @@ macro_rules! on {
     ($name:ident, $bus:expr) => {
         mod $name {
             use crate::bus::Bus;
-            use crate::{BREAKING, books, outages, suite};
+            use crate::{BREAKING, books, chaos, outages, suite};
 
             #[tokio::test]
             async fn a_request_is_visible_within_five_seconds() {
@@ -101,6 +103,18 @@ macro_rules! on {
             async fn ev_06_a_consumer_killed_before_its_acknowledgement_stores_once() {
                 let _alone = BREAKING.write().await;
                 outages::consumer_killed(&books($bus).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn ev_13_books_agree_after_every_part_was_killed_under_load() {
+                let _alone = BREAKING.write().await;
+                chaos::run($bus).await;
+            }
+
+            #[tokio::test]
+            async fn ev_06_consumers_that_come_and_go_and_die_share_without_loss() {
+                let _alone = BREAKING.write().await;
+                outages::rebalanced(&books($bus).await).await;
             }
 
             #[tokio::test]

@@ -4,6 +4,10 @@ use crate::books::{Books, WITHIN, event, eventually, ids_of};
 use crate::suite::{accounts_agree, governed, requests};
 use rateguard_tests::scene::{Answer, Key, Scene};
 use rateguard_tests::stack::Part;
+use rateguard_tests::stack::ports::{self, loopback};
+use rateguard_tests::stack::process::GRACE;
+use rateguard_wire::v1::RequestEvent;
+use std::cell::Cell;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -155,4 +159,65 @@ pub(crate) async fn clickhouse_away(books: &Books) {
         .expect("it comes back");
     books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
     eventually("nothing waits", WITHIN, async || books.lag().await == 0).await;
+}
+
+/// Reports events of these workspaces until it is told to stop; all that it reported.
+async fn reported_meanwhile(
+    books: &Books,
+    workspaces: &[Uuid],
+    disturb: impl AsyncFnOnce(),
+) -> Vec<RequestEvent> {
+    let is_over = Cell::new(false);
+    let report = async {
+        let mut all = Vec::new();
+        while !is_over.get() {
+            let batch: Vec<_> = workspaces.iter().map(|workspace| event(*workspace, 1)).collect();
+            books
+                .report(batch.clone())
+                .await
+                .expect("taken: the bus is there");
+            all.extend(batch);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        all
+    };
+    let disturb = async {
+        disturb().await;
+        is_over.set(true);
+    };
+    tokio::join!(report, disturb).0
+}
+
+pub(crate) async fn rebalanced(books: &Books) {
+    let workspaces: Vec<Uuid> = (0..12).map(|_| Uuid::now_v7()).collect();
+    let all = reported_meanwhile(books, &workspaces, async || {
+        for is_killed in [false, true] {
+            let address = loopback(ports::free().expect("a port"));
+            let mut second = books.stack.replica(address).await.expect("a second consumer");
+            eventually("it has its share", WITHIN, async || {
+                books
+                    .metric_of(address, "rateguard_control_plane_analytics_rows_total ")
+                    .await
+                    > 0
+            })
+            .await;
+            if is_killed {
+                second.kill();
+            } else {
+                second.stop(GRACE);
+            }
+        }
+    })
+    .await;
+    for workspace in &workspaces {
+        let own = all
+            .iter()
+            .filter(|event| event.workspace_id == workspace.as_bytes());
+        let own: Vec<_> = own.cloned().collect();
+        books.has_exactly(&workspace.to_string(), &ids_of(&own)).await;
+    }
+    eventually("nothing waits", WITHIN, async || {
+        books.bus.waiting(books.stack).await == 0
+    })
+    .await;
 }

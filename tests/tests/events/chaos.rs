@@ -1,0 +1,290 @@
+//! Parts killed (-9) in a loop under load, and then the books: the upstream's log, the rows, the ledger, Redis, and what
+//! clients were told, to the nano-dollar.
+//!
+//! While Envoy lives, all of them agree exactly. What an Envoy knew alone dies with it: of its last moment, answers
+//! whose events it had not sent have no row, and requests drawn from a lease whose report it had not sent are charged
+//! with the lease once more. Both are counted and printed, and nothing else may differ.
+
+use crate::books::{Books, WITHIN, eventually};
+use crate::bus::Bus;
+use crate::client::{Ask, Clients, Told};
+use crate::suite::{governed, nanos};
+use rateguard_tests::scene::Scene;
+use rateguard_tests::stack::{Part, Stack, artifacts};
+use rateguard_tests::stub::Received;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// More rounds than one: for a machine that has the time.
+const ROUNDS: &str = "RATEGUARD_CHAOS_ROUNDS";
+const CLIENTS: usize = 4;
+/// How long a part is away, and how long it is back before the next one goes.
+const AWAY: Duration = Duration::from_millis(700);
+const BACK: Duration = Duration::from_millis(700);
+/// A killed Envoy's last moment: events wait for 100 ms and then for an answer, and this machine is busy.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// Reservations live for three seconds: who dies with one is charged while the test waits.
+async fn stack(bus: Bus) -> Stack {
+    let folder = tempfile::tempdir().unwrap();
+    let template = std::fs::read_to_string(artifacts::repository().join("envoy/gateway.yaml")).unwrap();
+    let line = r#""reserveTimeoutMs": ${RESERVE_TIMEOUT_MS}"#;
+    assert_eq!(template.matches(line).count(), 1);
+    let path = folder.path().join("gateway.yaml");
+    let short = format!(r#"{line}, "reservationTtlMs": 3000, "renewIntervalMs": 500"#);
+    std::fs::write(&path, template.replace(line, &short)).unwrap();
+    let builder = Stack::builder().durable().clickhouse().envoy_config(&path);
+    let builder = match bus {
+        Bus::Redis => builder,
+        Bus::Kafka => builder.kafka(),
+    };
+    builder.start().await.expect("the Stack starts")
+}
+
+/// The whole test. The Stack is left to the process, as the shared ones are: after a panic its logs are shown.
+pub(crate) async fn run(bus: Bus) {
+    let stack = stack(bus).await.share();
+    let books = Books { stack, bus };
+    let rounds = std::env::var_os(ROUNDS).and_then(|text| text.to_str()?.parse().ok());
+    for _ in 0..rounds.unwrap_or(1) {
+        let parts = [Part::Limits, bus.part(), Part::ControlPlane, Part::ClickHouse];
+        let act = Act::play(&books, &parts, &[Ask::Flat(0), Ask::Chat, Ask::Stream]).await;
+        act.agrees_exactly();
+        // One price, so that a request charged as reserved costs what it would have.
+        let act = Act::play(&books, &[Part::Envoy], &[Ask::Flat(0), Ask::Flat(60)]).await;
+        act.agrees_but_for_the_last_moment();
+    }
+    for part in Part::ALL {
+        stack.kill(part);
+    }
+}
+
+/// One workspace's load, and the kills that it saw.
+struct Act {
+    scene: Scene<'static>,
+    told: Vec<Told>,
+    kills: Vec<(Part, Instant)>,
+    /// What reached the upstream, by request id, each time that it did.
+    upstream: BTreeMap<String, Vec<Received>>,
+    rows: Vec<Row>,
+    /// Spend in Redis.
+    spent_nanos: i64,
+    ledger_nanos: i64,
+}
+
+struct Row {
+    id: String,
+    is_revision: bool,
+    usage_source: String,
+    cost_nanos: i64,
+}
+
+impl Act {
+    async fn play(books: &Books, parts: &[Part], asks: &'static [Ask]) -> Self {
+        let (scene, key) = governed(books).await;
+        let before = books.stack.stub().log().len();
+        let clients = Clients::start(books.stack.addresses().gateway, &key, CLIENTS, asks);
+        let mut kills = Vec::new();
+        tokio::time::sleep(BACK).await;
+        for part in parts {
+            if !books.stack.has(*part) {
+                println!("{part} is somebody else's and is left alone");
+                continue;
+            }
+            kills.push((*part, Instant::now()));
+            books.stack.kill(*part);
+            tokio::time::sleep(AWAY).await;
+            books.stack.restart(*part).await.expect("it comes back");
+            tokio::time::sleep(BACK).await;
+        }
+        let told = clients.stop().await;
+        let mut upstream = BTreeMap::<String, Vec<Received>>::new();
+        for received in books.stack.stub().log().all().split_off(before) {
+            if let Some(id) = received.request_id() {
+                upstream.entry(id.to_owned()).or_default().push(received);
+            }
+        }
+        let mut act = Self {
+            scene,
+            told,
+            kills,
+            upstream,
+            rows: Vec::new(),
+            spent_nanos: 0,
+            ledger_nanos: 0,
+        };
+        act.settle(books).await;
+        act
+    }
+
+    /// Waits until nothing is held and nothing waits, and until two looks in a row see the same.
+    async fn settle(&mut self, books: &Books) {
+        let mut earlier = None;
+        eventually("everything is settled", WITHIN * 2, async || {
+            let Ok(costs) = self.scene.costs().await else {
+                return false;
+            };
+            let is_held = costs["reservedCents"] != json!(0);
+            self.spent_nanos = nanos(&costs["currentSpendCents"].to_string()).unwrap_or(-1);
+            self.rows = rows(books, &self.scene).await;
+            self.ledger_nanos = ledger(books, &self.scene).await;
+            let seen = Some((self.spent_nanos, self.ledger_nanos, self.rows.len()));
+            let is_still = seen == earlier && !is_held && books.bus.waiting(books.stack).await == 0;
+            earlier = seen;
+            if !is_still {
+                // Longer than an event takes from a filter into the table.
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+            is_still
+        })
+        .await;
+    }
+
+    fn rows_nanos(&self) -> i64 {
+        self.rows.iter().map(|row| row.cost_nanos).sum()
+    }
+
+    /// Requests that reached the upstream and have no row.
+    fn without_row(&self) -> Vec<&Received> {
+        let ids: BTreeSet<&str> = self.rows.iter().map(|row| row.id.as_str()).collect();
+        let lost = self.upstream.iter().filter(|(id, _)| !ids.contains(id.as_str()));
+        lost.flat_map(|(_, received)| received).collect()
+    }
+
+    /// Charges of reservations that nobody settled and that never reached the upstream: leases.
+    fn leases(&self) -> Vec<&Row> {
+        let rows = self.rows.iter();
+        rows.filter(|row| row.usage_source == "reserved" && !self.upstream.contains_key(&row.id))
+            .collect()
+    }
+
+    /// What holds whatever was killed.
+    fn holds_together(&self) {
+        let kills: Vec<Part> = self.kills.iter().map(|(part, _)| *part).collect();
+        println!(
+            "{kills:?} killed: {} answers, {} at the upstream, {} rows, {} nano-dollars in rows, {} in Redis",
+            self.told.len(),
+            self.upstream.len(),
+            self.rows.len(),
+            self.rows_nanos(),
+            self.spent_nanos
+        );
+        let answered = self.told.iter().filter(|told| told.status == 200).count();
+        assert!(answered > 20, "{answered} requests are no load");
+        let mut seen = BTreeSet::new();
+        for row in &self.rows {
+            assert!(
+                seen.insert((&row.id, row.is_revision)),
+                "{} is there twice",
+                row.id
+            );
+        }
+        for (id, received) in &self.upstream {
+            assert_eq!(received.len(), 1, "{id} reached the upstream more than once");
+        }
+        assert_eq!(self.ledger_nanos, self.rows_nanos(), "ledger and rows");
+        let mut cost = BTreeMap::<&str, i64>::new();
+        for row in &self.rows {
+            *cost.entry(&row.id).or_default() += row.cost_nanos;
+        }
+        let mut compared = 0;
+        for told in &self.told {
+            if let (Some(nanos), Some(cost)) = (told.cost_nanos, cost.get(told.id.as_str())) {
+                assert_eq!(*cost, nanos, "{told:?}: the row and the answer");
+                compared += 1;
+            }
+        }
+        println!("  {compared} answers with their cost equal their rows");
+    }
+
+    fn agrees_exactly(&self) {
+        self.holds_together();
+        let lost: Vec<_> = self
+            .without_row()
+            .iter()
+            .map(|received| received.request_id())
+            .collect();
+        assert!(lost.is_empty(), "no rows for {lost:?}");
+        let ids: BTreeSet<&str> = self.rows.iter().map(|row| row.id.as_str()).collect();
+        let unheard: Vec<_> = self
+            .told
+            .iter()
+            .filter(|told| !ids.contains(told.id.as_str()))
+            .collect();
+        assert!(unheard.is_empty(), "answered without a row: {unheard:?}");
+        assert_eq!(self.rows_nanos(), self.spent_nanos, "rows and Redis");
+    }
+
+    fn agrees_but_for_the_last_moment(&self) {
+        self.holds_together();
+        let lost = self.without_row();
+        let earliest = lost
+            .iter()
+            .map(|received| self.before_its_envoys_end(received))
+            .max();
+        assert!(
+            earliest.is_none_or(|before| before <= MOMENT),
+            "{earliest:?} before Envoy was killed"
+        );
+        let price = self
+            .rows
+            .iter()
+            .map(|row| row.cost_nanos)
+            .filter(|cost| *cost > 0)
+            .min();
+        let lost_nanos = lost.len() as i64 * price.unwrap_or(0);
+        let leases = self.leases();
+        let leased_nanos: i64 = leases.iter().map(|row| row.cost_nanos).sum();
+        let over = self.rows_nanos() - self.spent_nanos;
+        println!(
+            "  without a row: {}, the first answered {earliest:?} before the kill; {} leases charged with {leased_nanos}; rows - Redis {over}",
+            lost.len(),
+            leases.len()
+        );
+        assert!(
+            (-lost_nanos..=leased_nanos).contains(&over),
+            "rows - Redis = {over}: {lost_nanos} of lost rows and {leased_nanos} of leases do not explain it"
+        );
+    }
+
+    /// How long before a kill of Envoy an answer came to its end; nothing where it had not.
+    fn before_its_envoys_end(&self, received: &Received) -> Duration {
+        let kills = self.kills.iter().filter(|(part, _)| *part == Part::Envoy);
+        let ends = kills
+            .map(|(_, killed)| *killed)
+            .filter(|killed| *killed >= received.at);
+        let killed = ends.min().expect("an Envoy was killed after it");
+        received.answered_at.map_or(Duration::ZERO, |answered| {
+            killed.saturating_duration_since(answered)
+        })
+    }
+}
+
+async fn rows(books: &Books, scene: &Scene<'_>) -> Vec<Row> {
+    let sql = format!(
+        "SELECT toString(event_id), revision, toString(usage_source), cost_nanos FROM api_events
+         WHERE workspace_id = '{}' AND status_code != 404 FORMAT TSV",
+        scene.workspace_id
+    );
+    let lines = books.query(&sql).await;
+    let row = |line: &String| {
+        let mut fields = line.split('\t');
+        let mut next = || fields.next().expect("four fields").to_owned();
+        Row {
+            id: next(),
+            is_revision: next() != "0",
+            usage_source: next(),
+            cost_nanos: next().parse().expect("a number"),
+        }
+    };
+    lines.iter().map(row).collect()
+}
+
+async fn ledger(books: &Books, scene: &Scene<'_>) -> i64 {
+    let sql = format!(
+        "SELECT sum(cost_nanos) FROM spend_ledger WHERE workspace_id = '{}' AND subject_kind = 'workspace'",
+        scene.workspace_id
+    );
+    books.number(&sql).await
+}
