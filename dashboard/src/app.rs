@@ -252,6 +252,7 @@ pub fn page_of(route: &Route, here: &Rc<Here>) -> Html {
         Route::Rules => html! { <page::Rules {here} /> },
         Route::NewRule => html! { <page::RuleEditor {here} id={None::<String>} /> },
         Route::Rule { id } => html! { <page::RuleEditor {here} id={Some(id)} /> },
+        Route::Prices => html! { <page::Prices {here} /> },
         Route::Analytics => html! { <page::Analytics {here} /> },
         Route::Costs => html! { <page::Costs {here} /> },
         Route::Team => html! { <page::Team {here} /> },

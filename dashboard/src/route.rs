@@ -38,6 +38,8 @@ pub enum Route {
     NewRule,
     #[at("/rules/:id")]
     Rule { id: String },
+    #[at("/prices")]
+    Prices,
     #[at("/analytics")]
     Analytics,
     #[at("/costs")]
@@ -86,6 +88,7 @@ pub const NAVIGATION: [(&str, &[Entry]); 3] = [
             entry(Route::Apis, Icon::Api, Need::Read),
             entry(Route::Keys, Icon::Key, Need::Read),
             entry(Route::Rules, Icon::Gauge, Need::Read),
+            entry(Route::Prices, Icon::Book, Need::Read),
         ],
     ),
     (
@@ -118,6 +121,7 @@ impl Route {
             Self::Rules => "Rate limits",
             Self::NewRule => "New rate limit",
             Self::Rule { .. } => "Rate limit",
+            Self::Prices => "Prices",
             Self::Analytics => "Analytics",
             Self::Costs => "Costs & budgets",
             Self::Team => "Team",

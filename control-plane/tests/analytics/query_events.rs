@@ -47,12 +47,13 @@ type Is = fn(&ApiEvent) -> bool;
 async fn ti_03_pages_walk_every_event_of_the_workspace_once() {
     let scene = Scene::start(61, 700).await;
     let range = format!("start={}", show(scene.now_ms - 60 * HOUR_MS));
-    let filters: [(&str, Is); 7] = [
+    let filters: [(&str, Is); 8] = [
         ("", |_| true),
         ("&status=4xx", |row| (400..500).contains(&row.status_code)),
         ("&status=none", |row| row.status_code == 0),
         ("&errorType=rate_limited", |row| row.error_type == "rate_limited"),
         ("&minLatencyMs=500", |row| row.latency_ms >= 500),
+        ("&shadow=true", |row| row.shadow),
         ("&endpoint=/v1/files/%7Bid%7D", |row| {
             row.endpoint == "/v1/files/{id}"
         }),

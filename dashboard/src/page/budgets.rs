@@ -1,7 +1,8 @@
 //! Budgets besides the monthly one: on the workspace, an API or a key, over several windows.
 
 use super::costs::{percent, share};
-use crate::api::{Call, Ignored, use_load, use_send};
+use super::destroy::Destroy;
+use crate::api::{Call, use_load, use_send};
 use crate::app::Here;
 use crate::show::money::{cents_of_dollars, dollars, dollars_for_field, exact_dollars};
 use crate::show::time::parse;
@@ -9,8 +10,8 @@ use crate::state::form::{Edit, Form};
 use crate::state::permission::Need;
 use crate::state::toast::Say;
 use crate::ui::{
-    Button, Card, Confirm, Dialog, Glyph, Icon, Kind, Menu, Meter, Notice, SelectField, SwitchField,
-    TextField, Tone, use_say,
+    Button, Card, Dialog, Glyph, Icon, Kind, Menu, Meter, Notice, SelectField, SwitchField, TextField, Tone,
+    use_guard, use_say,
 };
 use rateguard_api::api::Api;
 use rateguard_api::budget::{Budget, BudgetStatus};
@@ -141,7 +142,12 @@ pub fn Budgets(props: &Props) -> Html {
                 Some(Asked::Edit(budget)) => html! {
                     <EditBudget here={here.clone()} {budget} {apis} {keys} {onclose} ondone={props.reload.clone()} />
                 },
-                Some(Asked::Delete(budget)) => html! { <DeleteBudget here={here.clone()} {budget} {onclose} ondone={props.reload.clone()} /> },
+                Some(Asked::Delete(budget)) => html! {
+                    <Destroy title="Delete this budget?" name={budget.name} action="Delete budget"
+                        path={here.path(&["/budgets/", &budget.id].concat())} {onclose} ondone={props.reload.clone()}>
+                        <p>{ "What it stopped is not stopped by it any more. This cannot be undone." }</p>
+                    </Destroy>
+                },
             } }
         </section>
     }
@@ -239,6 +245,7 @@ fn EditBudget(props: &EditProps) -> Html {
         ])
     });
     let (send, say) = (use_send(), use_say());
+    use_guard(form.is_dirty());
     let edit = props.budget.is_some();
     let onsubmit = {
         let (form, send, here, budget) = (
@@ -308,45 +315,6 @@ fn EditBudget(props: &EditProps) -> Html {
                 </footer>
             </form>
         </Dialog>
-    }
-}
-
-#[derive(Properties, PartialEq)]
-struct DeleteProps {
-    here: Rc<Here>,
-    budget: BudgetStatus,
-    onclose: Callback<()>,
-    ondone: Callback<()>,
-}
-
-#[component]
-fn DeleteBudget(props: &DeleteProps) -> Html {
-    let (send, say, fault) = (use_send(), use_say(), use_state(|| None::<AttrValue>));
-    let onconfirm = {
-        let (send, fault, name) = (send.clone(), fault.clone(), props.budget.name.clone());
-        let path = props.here.path(&format!("/budgets/{}", props.budget.id));
-        let (onclose, ondone) = (props.onclose.clone(), props.ondone.clone());
-        Callback::from(move |()| {
-            let (say, name, fault, onclose, ondone) = (
-                say.clone(),
-                name.clone(),
-                fault.clone(),
-                onclose.clone(),
-                ondone.clone(),
-            );
-            send.run::<Ignored>(Call::delete(path.clone()), move |answer| match answer {
-                Ok(_) => {
-                    say.emit(Say::Good(format!("{name} is deleted.")));
-                    onclose.emit(());
-                    ondone.emit(());
-                }
-                Err(failure) => fault.set(Some(failure.text().into())),
-            });
-        })
-    };
-    html! {
-        <Confirm title="Delete this budget?" name={props.budget.name.clone()} action="Delete budget" busy={send.busy} fault={(*fault).clone()}
-            {onconfirm} onclose={props.onclose.clone()}><p>{ "What it stopped is not stopped by it any more. This cannot be undone." }</p></Confirm>
     }
 }
 

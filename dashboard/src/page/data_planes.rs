@@ -1,17 +1,17 @@
 //! Data planes: their tokens, and those that were heard of.
 
+use super::destroy::Destroy;
 use super::head::PageHead;
 use super::keys::Secret;
-use crate::api::{Call, Ignored, Loaded, use_pages, use_poll, use_send};
+use crate::api::{Call, Loaded, use_pages, use_poll, use_send};
 use crate::app::Here;
 use crate::show::number::grouped;
 use crate::show::time::{ago, parse};
 use crate::state::form::{Edit, Form};
 use crate::state::table::SortKey;
-use crate::state::toast::Say;
 use crate::ui::{
-    Badge, Button, Column, Confirm, Dialog, Empty, Failed, Icon, Kind, Notice, Pager, Row, Skeletons, Table,
-    TextField, Tone, use_say,
+    Badge, Button, Column, Dialog, Empty, Failed, Icon, Kind, Notice, Pager, Row, Skeletons, Table,
+    TextField, Tone,
 };
 use rateguard_api::data_plane::{DataPlaneNode, DataPlaneToken, DataPlaneTokenWithSecret};
 use serde_json::json;
@@ -77,7 +77,10 @@ pub fn DataPlanes(props: &Props) -> Html {
                 <NewToken here={here.clone()} ondone={reload.clone()} onclose={let creating = creating.clone(); move |()| creating.set(false)} />
             }
             if let Some(token) = (*revoking).clone() {
-                <Revoke here={here.clone()} {token} ondone={reload} onclose={let revoking = revoking.clone(); move |()| revoking.set(None)} />
+                <Destroy title="Revoke this token?" name={token.name} action="Revoke token" done="is revoked."
+                    path={here.path(&["/data-planes/", &token.id].concat())} ondone={reload} onclose={let revoking = revoking.clone(); move |()| revoking.set(None)}>
+                    <p>{ "Data planes that use it get no configuration any more. They go on with the last one they have, so changes and revocations do not reach them." }</p>
+                </Destroy>
             }
         </div>
     }
@@ -244,46 +247,5 @@ fn NewToken(props: &NewTokenProps) -> Html {
                 </footer>
             </form>
         </Dialog>
-    }
-}
-
-#[derive(Properties, PartialEq)]
-struct RevokeProps {
-    here: Rc<Here>,
-    token: DataPlaneToken,
-    onclose: Callback<()>,
-    ondone: Callback<()>,
-}
-
-#[component]
-fn Revoke(props: &RevokeProps) -> Html {
-    let (send, say, fault) = (use_send(), use_say(), use_state(|| None::<AttrValue>));
-    let onconfirm = {
-        let (send, fault, name) = (send.clone(), fault.clone(), props.token.name.clone());
-        let path = props.here.path(&format!("/data-planes/{}", props.token.id));
-        let (onclose, ondone) = (props.onclose.clone(), props.ondone.clone());
-        Callback::from(move |()| {
-            let (say, name, fault, onclose, ondone) = (
-                say.clone(),
-                name.clone(),
-                fault.clone(),
-                onclose.clone(),
-                ondone.clone(),
-            );
-            send.run::<Ignored>(Call::delete(path.clone()), move |answer| match answer {
-                Ok(_) => {
-                    say.emit(Say::Good(format!("{name} is revoked.")));
-                    onclose.emit(());
-                    ondone.emit(());
-                }
-                Err(failure) => fault.set(Some(failure.text().into())),
-            });
-        })
-    };
-    html! {
-        <Confirm title="Revoke this token?" name={props.token.name.clone()} action="Revoke token" busy={send.busy} fault={(*fault).clone()}
-            {onconfirm} onclose={props.onclose.clone()}>
-            <p>{ "Data planes that use it get no configuration any more. They go on with the last one they have, so changes and revocations do not reach them." }</p>
-        </Confirm>
     }
 }

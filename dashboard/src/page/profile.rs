@@ -7,7 +7,9 @@ use crate::browser;
 use crate::show::time::{ago, parse};
 use crate::state::form::{Edit, Form};
 use crate::state::toast::Say;
-use crate::ui::{Badge, Button, Card, Failed, FormFoot, Icon, Kind, Skeletons, TextField, Tone, use_say};
+use crate::ui::{
+    Badge, Button, Card, Failed, FormFoot, Icon, Kind, Skeletons, TextField, Tone, use_guard, use_say,
+};
 use rateguard_api::auth::Session;
 use rateguard_api::list::List;
 use serde_json::json;
@@ -44,6 +46,7 @@ const PASSWORDS: [(&str, &str); 2] = [("currentPassword", ""), ("newPassword", "
 #[component]
 fn Password() -> Html {
     let form = use_reducer(|| Form::new(PASSWORDS));
+    use_guard(form.is_dirty());
     let (send, say) = (use_send(), use_say());
     let onsubmit = {
         let (form, send) = (form.clone(), send.clone());

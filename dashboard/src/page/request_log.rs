@@ -31,7 +31,15 @@ pub struct Props {
     /// Of the whole page.
     pub filters: Vec<Filter>,
     /// Endpoints to choose from.
+    #[prop_or_default]
     pub endpoints: Vec<AttrValue>,
+    #[prop_or("Request log".into())]
+    pub title: AttrValue,
+    #[prop_or("Newest first. Choose one to see all of it; the arrow keys and Enter do, too.".into())]
+    pub note: AttrValue,
+    /// Stands before the filters.
+    #[prop_or_default]
+    pub children: Html,
 }
 
 const FIELDS: [&str; 4] = ["status", "errorType", "endpoint", "minLatencyMs"];
@@ -103,10 +111,11 @@ pub fn RequestLog(props: &Props) -> Html {
         },
     };
     html! {
-        <Card title="Request log" note="Newest first. Choose one to see all of it; the arrow keys and Enter do, too." actions={html! {
+        <Card title={props.title.clone()} note={props.note.clone()} actions={html! {
             if !follows { <Button small=true icon={Icon::Refresh} onclick={load.read.reform(|_| Part::First)}>{ "To the newest" }</Button> }
         }}>
             <div class="stack">
+                { props.children.clone() }
                 <div class="filters">{ filters(&form, &props.endpoints) }</div>
                 { body }
             </div>

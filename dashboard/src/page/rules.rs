@@ -1,6 +1,9 @@
 //! The list of rate limits.
 
+use super::destroy::Destroy;
 use super::head::PageHead;
+use super::look::use_look;
+use super::request_log::RequestLog;
 use super::rule_tester::RuleTester;
 use super::rule_words::{algorithm_name, limit_words, scope_words};
 use crate::api::{Call, Ignored, Loaded, use_load, use_pages, use_send};
@@ -11,8 +14,8 @@ use crate::state::permission::Need;
 use crate::state::table::SortKey;
 use crate::state::toast::Say;
 use crate::ui::{
-    Badge, Button, Column, Confirm, Empty, Failed, Glyph, Go, Icon, Menu, Pager, Row, Skeletons, Table, Tone,
-    use_go, use_say,
+    Badge, Button, Column, Empty, Failed, Glyph, Go, Icon, Menu, Pager, Row, Skeletons, Table, Tone, use_go,
+    use_say,
 };
 use rateguard_api::api::Api;
 use rateguard_api::list::List;
@@ -107,6 +110,7 @@ pub fn Rules(props: &Props) -> Html {
                 <>
                     <Table label="Rate limits" {columns} {rows} search="Search rate limits" />
                     <Pager cursors={pages.cursors.clone()} next={list.next_cursor.clone()} />
+                    if list.data.iter().any(|rule| rule.enabled && rule.mode == Mode::Shadow) { <Shadow here={here.clone()} /> }
                 </>
             }
         }
@@ -122,7 +126,10 @@ pub fn Rules(props: &Props) -> Html {
                 <RuleTester here={here.clone()} onclose={let testing = testing.clone(); move |()| testing.set(false)} />
             }
             if let Some(rule) = (*deleting).clone() {
-                <DeleteRule here={here.clone()} {rule} onclose={let deleting = deleting.clone(); move |()| deleting.set(None)} ondone={reload} />
+                { delete_rule(here, &rule, {
+                    let deleting = deleting.clone();
+                    Callback::from(move |()| deleting.set(None))
+                }, reload) }
             }
         </div>
     }
@@ -200,44 +207,25 @@ fn row(rule: &Rule, apis: &[Api], acts: &Acts<'_>) -> Row {
     }
 }
 
-#[derive(Properties, PartialEq)]
-pub struct DeleteProps {
-    pub here: Rc<Here>,
-    pub rule: Rule,
-    pub onclose: Callback<()>,
-    pub ondone: Callback<()>,
+/// What limits in shadow mode would have refused.
+#[component]
+fn Shadow(props: &Props) -> Html {
+    let look = use_look(&props.here);
+    let controls = look.controls.clone();
+    html! {
+        <RequestLog here={props.here.clone()} {look} filters={vec![("shadow", "true".to_owned())]} title="Shadow results"
+            note="Requests that a limit in shadow mode would have refused. They were let through; with several such limits, test a request to see which apply.">
+            <div class="row">{ controls }</div>
+        </RequestLog>
+    }
 }
 
-#[component]
-pub fn DeleteRule(props: &DeleteProps) -> Html {
-    let (send, say) = (use_send(), use_say());
-    let fault = use_state(|| None::<AttrValue>);
-    let onconfirm = {
-        let (send, fault, name) = (send.clone(), fault.clone(), props.rule.name.clone());
-        let (onclose, ondone) = (props.onclose.clone(), props.ondone.clone());
-        let path = props.here.path(&format!("/rules/{}", props.rule.id));
-        Callback::from(move |()| {
-            let (say, fault, name, onclose, ondone) = (
-                say.clone(),
-                fault.clone(),
-                name.clone(),
-                onclose.clone(),
-                ondone.clone(),
-            );
-            send.run::<Ignored>(Call::delete(path.clone()), move |answer| match answer {
-                Ok(_) => {
-                    say.emit(Say::Good(format!("{name} is deleted.")));
-                    onclose.emit(());
-                    ondone.emit(());
-                }
-                Err(failure) => fault.set(Some(failure.text().into())),
-            });
-        })
-    };
+/// Asks before a rate limit is deleted.
+pub fn delete_rule(here: &Here, rule: &Rule, onclose: Callback<()>, ondone: Callback<()>) -> Html {
     html! {
-        <Confirm title="Delete this rate limit?" name={props.rule.name.clone()} action="Delete rate limit" busy={send.busy}
-            fault={(*fault).clone()} {onconfirm} onclose={props.onclose.clone()}>
+        <Destroy title="Delete this rate limit?" name={rule.name.clone()} action="Delete rate limit"
+            path={here.path(&["/rules/", &rule.id].concat())} {onclose} {ondone}>
             <p>{ "What it limited is not limited by it any more, within a second. This cannot be undone." }</p>
-        </Confirm>
+        </Destroy>
     }
 }

@@ -8,7 +8,7 @@ pub enum Need {
     Read,
     /// APIs, keys, rules.
     Write,
-    /// Settings, budget, members, data planes, audit.
+    /// Settings, budget, prices, members, data planes, audit.
     Administer,
     /// Deleting the workspace, giving it away.
     Own,

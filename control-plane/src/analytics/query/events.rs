@@ -51,6 +51,8 @@ pub struct EventFilter {
     pub error_type: Option<String>,
     pub endpoint: Option<String>,
     pub latency_ms_min: Option<u32>,
+    /// Whether a shadow rule would have refused it.
+    pub shadow: Option<bool>,
 }
 
 impl EventFilter {
@@ -74,6 +76,11 @@ impl EventFilter {
         if self.latency_ms_min.is_some() {
             sql.push_str(" AND latency_ms >= {latency_ms_min:UInt32}");
         }
+        sql.push_str(match self.shadow {
+            None => "",
+            Some(true) => " AND shadow",
+            Some(false) => " AND NOT shadow",
+        });
         sql
     }
 

@@ -58,6 +58,8 @@ struct EventParams {
     /// Took at least so long.
     #[param(value_type = Option<u32>)]
     min_latency_ms: Option<String>,
+    /// True: only those that a shadow rule would have refused.
+    shadow: Option<bool>,
     api_id: Option<String>,
     key_id: Option<String>,
     model: Option<String>,
@@ -76,6 +78,8 @@ struct TailParams {
     /// Took at least so long.
     #[param(value_type = Option<u32>)]
     min_latency_ms: Option<String>,
+    /// True: only those that a shadow rule would have refused.
+    shadow: Option<bool>,
     api_id: Option<String>,
     key_id: Option<String>,
     model: Option<String>,
@@ -102,6 +106,7 @@ async fn events(
         error_type: page::text("errorType", params.error_type)?,
         endpoint: page::text("endpoint", params.endpoint)?,
         latency_ms_min: latency(params.min_latency_ms.as_deref())?,
+        shadow: params.shadow,
     };
     let range = Slice {
         start_ms: start.timestamp_millis(),
@@ -157,6 +162,7 @@ async fn stream(
         error_type: page::text("errorType", params.error_type)?,
         endpoint: page::text("endpoint", params.endpoint)?,
         latency_ms_min: latency(params.min_latency_ms.as_deref())?,
+        shadow: params.shadow,
     };
     let reader: Reader = reader(&state, &access)?.clone();
     tail::answer(state, reader, access.workspace_id(), filter).await

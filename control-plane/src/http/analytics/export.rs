@@ -171,30 +171,22 @@ struct Export {
 }
 
 impl Export {
-    /// The next piece; `None` at the end.
+    /// The next piece, of one hour at most, so that hours without events do not keep the answer waiting; `None` at the
+    /// end.
     async fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
         while !self.has_ended && self.text.len() < PIECE_BYTES {
             match self.event().await? {
                 Some(event) => self.write(&event).await?,
-                None => self.has_ended = true,
+                None => break,
             }
         }
         let text = std::mem::take(&mut self.text);
-        Ok((!text.is_empty()).then(|| Bytes::from(text)))
+        Ok((!text.is_empty() || !self.has_ended).then(|| Bytes::from(text)))
     }
 
-    /// The next event, of the next hour that has one.
+    /// The next event of the hour that is read; `None` at its end, which may be that of all.
     async fn event(&mut self) -> Result<Option<ApiEvent>, QueryError> {
-        loop {
-            if let Some(cursor) = &mut self.cursor {
-                if let Some(event) = events::next(cursor).await? {
-                    return Ok(Some(event));
-                }
-                self.cursor = None;
-            }
-            if self.at_ms >= self.end_ms {
-                return Ok(None);
-            }
+        if self.cursor.is_none() && self.at_ms < self.end_ms {
             let next_ms = (self.at_ms.div_euclid(HOUR_MS) + 1) * HOUR_MS;
             let slice = Slice {
                 start_ms: self.at_ms,
@@ -203,6 +195,14 @@ impl Export {
             self.cursor = Some(self.reader.export(self.workspace_id, slice, &self.filter)?);
             self.at_ms = slice.end_ms;
         }
+        if let Some(cursor) = &mut self.cursor {
+            if let Some(event) = events::next(cursor).await? {
+                return Ok(Some(event));
+            }
+            self.cursor = None;
+        }
+        self.has_ended = self.at_ms >= self.end_ms;
+        Ok(None)
     }
 
     async fn write(&mut self, event: &ApiEvent) -> Result<(), ApiError> {
