@@ -8,14 +8,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use crate::hex;
 use crate::state::AppState;
 
-/// Nothing but our own files; the WASM module may be compiled; nobody may frame it.
-const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; \
-                      img-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
-                      form-action 'self'; object-src 'none'";
+/// Nothing but our own files; the WASM module may be compiled; nobody may frame it. The origins that may be called
+/// besides our own stand at the end.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; \
+                      font-src 'self'; manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                      form-action 'self'; object-src 'none'; connect-src 'self'";
 const PLACEHOLDER_POLICY: &str =
     "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -28,7 +30,15 @@ const TRANSPORT_SECURITY: &str = "max-age=31536000";
 const PROGRAMS: [&str; 3] = ["/api", "/v1", "/v3"];
 
 /// The console's answer to a request that no route took; `None` where it has none.
-pub(super) fn answer(console: Console, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+///
+/// Its test call goes to the gateway, which is the only other origin that it may reach.
+pub(super) fn answer(
+    console: Console,
+    gateway: &str,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Option<Response> {
     let path = uri.path();
     let is_programs = PROGRAMS.iter().any(|prefix| {
         path.strip_prefix(prefix)
@@ -38,19 +48,19 @@ pub(super) fn answer(console: Console, method: &Method, uri: &Uri, headers: &Hea
         return None;
     }
     if let Some(file) = console.file(path.trim_start_matches('/')) {
-        return Some(send(file, headers));
+        return Some(send(file, gateway, headers));
     }
     // A missing script must not be answered by a page.
     let looks_like_file = path.rsplit('/').next().is_some_and(|last| last.contains('.'));
     match console.index() {
-        Some(index) if !looks_like_file => Some(send(index, headers)),
+        Some(index) if !looks_like_file => Some(send(index, gateway, headers)),
         None if path == "/" => Some(placeholder()),
         Some(_) | None => None,
     }
 }
 
 /// The file in the best form that the browser takes, or 304.
-fn send(file: &'static File, headers: &HeaderMap) -> Response {
+fn send(file: &'static File, gateway: &str, headers: &HeaderMap) -> Response {
     let (encoding, bytes) = choose(file, headers);
     // What never changes is never asked about.
     let tag = (!file.is_fingerprinted()).then(|| tag(file, encoding));
@@ -77,8 +87,18 @@ fn send(file: &'static File, headers: &HeaderMap) -> Response {
             set.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
     }
-    set.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    set.insert(header::CONTENT_SECURITY_POLICY, policy(gateway));
     response
+}
+
+/// With the gateway's origin: an address may have a path, which would limit the policy to that very page.
+fn policy(gateway: &str) -> HeaderValue {
+    let origin = Url::parse(gateway).map(|url| url.origin().ascii_serialization());
+    let whole = origin.map(|origin| [POLICY, " ", &origin].concat());
+    whole
+        .ok()
+        .and_then(|whole| HeaderValue::from_str(&whole).ok())
+        .unwrap_or(HeaderValue::from_static(POLICY))
 }
 
 /// Another form is another representation (RFC 9110, 8.8.3.3).
@@ -193,12 +213,20 @@ mod tests {
         },
     ];
 
+    const GATEWAY: &str = "https://gateway.example.com:8443/rg";
+
     fn get(path: &str, given: &[(HeaderName, &str)]) -> Option<Response> {
         let mut headers = HeaderMap::new();
         for (name, value) in given {
             headers.insert(name, value.parse().unwrap());
         }
-        answer(Console(&FILES), &Method::GET, &path.parse().unwrap(), &headers)
+        answer(
+            Console(&FILES),
+            GATEWAY,
+            &Method::GET,
+            &path.parse().unwrap(),
+            &headers,
+        )
     }
 
     async fn body(response: Response) -> Vec<u8> {
@@ -259,10 +287,14 @@ mod tests {
             "frame-ancestors 'none'",
             "object-src 'none'",
             "base-uri 'none'",
+            "connect-src 'self' https://gateway.example.com:8443",
         ] {
             assert!(policy.contains(part), "{policy}");
         }
-        assert!(!policy.contains("unsafe-inline"), "{policy}");
+        assert!(
+            !policy.contains("unsafe-inline") && !policy.contains("/rg"),
+            "{policy}"
+        );
     }
 
     #[test]
@@ -279,6 +311,7 @@ mod tests {
         assert!(get("/apis", &[]).is_some(), "a route of the console");
         let posted = answer(
             Console(&FILES),
+            GATEWAY,
             &Method::POST,
             &"/keys".parse().unwrap(),
             &HeaderMap::new(),
@@ -291,6 +324,7 @@ mod tests {
         let get = |path: &str| {
             answer(
                 Console(&[]),
+                GATEWAY,
                 &Method::GET,
                 &path.parse().unwrap(),
                 &HeaderMap::new(),

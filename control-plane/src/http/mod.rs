@@ -14,6 +14,7 @@ mod data_planes;
 pub mod error;
 mod etag;
 mod extract;
+mod gateway;
 mod idempotency;
 mod invitations;
 mod keys;
@@ -33,7 +34,7 @@ use crate::assets::Console;
 use crate::state::AppState;
 use crate::{feed, xds};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, Uri};
 use axum::middleware;
 use axum::response::Response;
@@ -62,6 +63,7 @@ pub fn router(state: AppState) -> Router {
 fn rest(state: AppState) -> Router<AppState> {
     let (routes, document) = OpenApiRouter::with_openapi(openapi::base())
         .merge(auth::routes(state))
+        .merge(gateway::routes())
         .merge(workspaces::routes())
         .merge(members::routes())
         .merge(invitations::routes())
@@ -90,12 +92,19 @@ fn rest(state: AppState) -> Router<AppState> {
 
 /// The console's files and pages; under `/api` an unknown route is 401 without a session, as a known one is.
 async fn no_such_route(
+    State(state): State<AppState>,
     caller: Result<Caller, ApiError>,
     method: Method,
     uri: Uri,
     request: Request,
 ) -> Result<Response, ApiError> {
-    if let Some(response) = assets::answer(Console::embedded(), &method, &uri, request.headers()) {
+    if let Some(response) = assets::answer(
+        Console::embedded(),
+        &state.config.gateway_public_url,
+        &method,
+        &uri,
+        request.headers(),
+    ) {
         return Ok(response);
     }
     match caller {

@@ -3,6 +3,7 @@
 mod call;
 mod client;
 mod failure;
+pub mod gateway;
 mod load;
 mod log;
 

@@ -1,5 +1,6 @@
 //! Making and changing an API.
 
+use super::api_call::TestCall;
 use super::api_form::{ROWS_MAX, body, known, rows, values_of, values_of_preset};
 use super::api_presets::{PRESETS, preset};
 use super::apis::DeleteApi;
@@ -152,6 +153,7 @@ fn Editor(props: &EditorProps) -> Html {
             </form>
             if let Some(api) = &props.stored {
                 <Card title="Call it" note="Change the base URL and the key; nothing else."><Snippets api={(**api).clone()} /></Card>
+                <TestCall api={api.clone()} />
                 if *deleting {
                     <DeleteApi here={here.clone()} api={(**api).clone()} onclose={let deleting = deleting.clone(); move |()| deleting.set(false)}
                         ondone={let leave = leave.clone(); move |()| leave.emit(Route::Apis)} />

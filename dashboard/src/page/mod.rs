@@ -1,6 +1,7 @@
 //! The pages.
 
 pub mod analytics;
+pub mod api_call;
 pub mod api_editor;
 pub mod api_form;
 pub mod api_presets;

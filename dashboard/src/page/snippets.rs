@@ -1,8 +1,10 @@
 //! Code that makes a first call through the gateway.
 
+use crate::api::{Call, use_load};
 use crate::browser;
 use crate::ui::{Code, Tabs};
 use rateguard_api::api::Api;
+use rateguard_api::gateway::Gateway;
 use rateguard_api::name::UsageFormat;
 use yew::prelude::*;
 
@@ -45,23 +47,62 @@ fn dialect(api: &Api) -> Dialect {
     }
 }
 
+/// A first call to an API.
+pub struct Example {
+    pub path: &'static str,
+    /// None: nothing is sent.
+    pub body: &'static str,
+    dialect: Dialect,
+}
+
+impl Example {
+    pub fn of(api: &Api) -> Self {
+        let dialect = dialect(api);
+        let (path, body) = match dialect {
+            Dialect::OpenAi => (
+                "chat/completions",
+                r#"{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}"#,
+            ),
+            Dialect::Anthropic => (
+                "v1/messages",
+                r#"{"model": "claude-3-5-haiku-latest", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}"#,
+            ),
+            Dialect::Gemini => (
+                "v1beta/models/gemini-2.0-flash:generateContent",
+                r#"{"contents": [{"parts": [{"text": "Hello"}]}]}"#,
+            ),
+            Dialect::Other => ("", ""),
+        };
+        Self { path, body, dialect }
+    }
+
+    /// The key where the provider's own SDK puts it, and what the provider wants besides.
+    pub fn headers(&self, key: &str) -> Vec<(&'static str, String)> {
+        match self.dialect {
+            Dialect::OpenAi => vec![("authorization", ["Bearer ", key].concat())],
+            Dialect::Anthropic => vec![
+                ("x-api-key", key.to_owned()),
+                ("anthropic-version", "2023-06-01".to_owned()),
+            ],
+            Dialect::Gemini => vec![("x-goog-api-key", key.to_owned())],
+            Dialect::Other => vec![("x-rateguard-key", key.to_owned())],
+        }
+    }
+}
+
 fn curl(base: &str, api: &Api, key: &str) -> Snippet {
-    let code = match dialect(api) {
-        Dialect::OpenAi => format!(
-            "curl -i {base}/chat/completions \\\n  -H \"authorization: Bearer {key}\" \\\n  -H \"content-type: application/json\" \\\n  \
-             -d '{{\"model\": \"gpt-4o-mini\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
-        ),
-        Dialect::Anthropic => format!(
-            "curl -i {base}/v1/messages \\\n  -H \"x-api-key: {key}\" \\\n  -H \"anthropic-version: 2023-06-01\" \\\n  \
-             -H \"content-type: application/json\" \\\n  \
-             -d '{{\"model\": \"claude-3-5-haiku-latest\", \"max_tokens\": 64, \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
-        ),
-        Dialect::Gemini => format!(
-            "curl -i {base}/v1beta/models/gemini-2.0-flash:generateContent \\\n  -H \"x-goog-api-key: {key}\" \\\n  \
-             -H \"content-type: application/json\" \\\n  -d '{{\"contents\": [{{\"parts\": [{{\"text\": \"Hello\"}}]}}]}}'"
-        ),
-        Dialect::Other => format!("curl -i {base}/ \\\n  -H \"x-rateguard-key: {key}\""),
-    };
+    let example = Example::of(api);
+    let mut code = ["curl -i ", base, "/", example.path].concat();
+    let mut headers = example.headers(key);
+    if !example.body.is_empty() {
+        headers.push(("content-type", "application/json".to_owned()));
+    }
+    for (name, value) in headers {
+        code += &[" \\\n  -H \"", name, ": ", &value, "\""].concat();
+    }
+    if !example.body.is_empty() {
+        code += &[" \\\n  -d '", example.body, "'"].concat();
+    }
     Snippet { title: "curl", code }
 }
 
@@ -95,12 +136,13 @@ fn anthropic_sdk(base: &str, key: &str) -> Snippet {
     }
 }
 
-/// Where the gateway probably is: the console's host with the gateway's usual port. The reader can put in another.
-pub fn gateway() -> String {
-    if let Some(known) = browser::stored("rateguard.gateway").filter(|url| !url.is_empty()) {
-        return known;
-    }
-    guess(&browser::origin())
+/// Where the gateway is, as the operator says; until that is known, probably: the console's host with its usual port.
+#[hook]
+pub fn use_gateway() -> String {
+    let load = use_load::<Gateway>(Some(Call::get("/api/gateway")));
+    load.state
+        .ready()
+        .map_or_else(|| guess(&browser::origin()), |gateway| gateway.url.clone())
 }
 
 fn guess(origin: &str) -> String {
@@ -122,16 +164,18 @@ pub struct Props {
 
 #[component]
 pub fn Snippets(props: &Props) -> Html {
-    let gateway = use_state_eq(gateway);
+    let said = use_gateway();
+    let put = use_state_eq(|| browser::stored("rateguard.gateway").unwrap_or_default());
+    let gateway = if put.is_empty() { said } else { (*put).clone() };
     let chosen = use_state_eq(|| 0_usize);
     let all = snippets(gateway.trim_end_matches('/'), &props.api, props.secret.as_deref());
     let at = (*chosen).min(all.len().saturating_sub(1));
     let oninput = {
-        let gateway = gateway.clone();
+        let put = put.clone();
         Callback::from(move |event: InputEvent| {
             let value = event.target_unchecked_into::<web_sys::HtmlInputElement>().value();
             browser::store("rateguard.gateway", &value);
-            gateway.set(value);
+            put.set(value);
         })
     };
     let onchoose = {
@@ -143,8 +187,8 @@ pub fn Snippets(props: &Props) -> Html {
         <div class="stack">
             <div class="field">
                 <label for="gateway">{ "Gateway" }</label>
-                <input id="gateway" class="control" type="url" value={(*gateway).clone()} {oninput} spellcheck="false" />
-                <p class="hint">{ "Where your Envoy listens. It is kept in this browser only." }</p>
+                <input id="gateway" class="control" type="url" value={gateway} {oninput} spellcheck="false" />
+                <p class="hint">{ "Where your Envoy listens. Another address is kept in this browser only; empty: the operator's." }</p>
             </div>
             <Tabs label="Language" {names} chosen={at} {onchoose}>
                 if let Some(snippet) = all.get(at) { <Code title={snippet.title} code={snippet.code.clone()} /> }

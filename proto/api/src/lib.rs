@@ -11,6 +11,7 @@ pub mod auth;
 pub mod budget;
 pub mod data_plane;
 pub mod decimal;
+pub mod gateway;
 pub mod invitation;
 pub mod key;
 pub mod list;
