@@ -122,6 +122,12 @@ macro_rules! on {
                 let _alone = BREAKING.write().await;
                 outages::clickhouse_away(&books($bus).await).await;
             }
+
+            #[tokio::test]
+            async fn ev_08_a_slow_clickhouse_whose_answer_is_lost_stores_once() {
+                let _alone = BREAKING.write().await;
+                outages::clickhouse_slow(&books($bus).await).await;
+            }
         }
     };
 }

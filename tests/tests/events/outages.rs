@@ -221,3 +221,40 @@ pub(crate) async fn rebalanced(books: &Books) {
     })
     .await;
 }
+
+pub(crate) async fn clickhouse_slow(books: &Books) {
+    let workspace = Uuid::now_v7();
+    let some = || -> Vec<_> { (0..100).map(|n| event(workspace, n)).collect() };
+    let mut all = some();
+    books.report(all.clone()).await.expect("taken");
+    books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
+    let wire = books.stack.proxy(Link::ControlPlaneToClickHouse);
+    // An insert takes some seconds; then its answer is lost, and it is sent again under its token.
+    wire.set(Wire::Delay(Duration::from_secs(1)));
+    for _ in 0..3 {
+        let batch = some();
+        books
+            .report(batch.clone())
+            .await
+            .expect("taken: the bus is there");
+        all.extend(batch);
+    }
+    eventually("rows whose answer is on its way", WITHIN, async || {
+        books.ids(&workspace.to_string()).await.len() > 100
+    })
+    .await;
+    let failures = "rateguard_control_plane_analytics_insert_failures_total ";
+    let before = books.metric(failures).await;
+    wire.set(Wire::Reset);
+    eventually("an insert has no answer", WITHIN, async || {
+        books.metric(failures).await > before
+    })
+    .await;
+    wire.set(Wire::Pass);
+    books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
+    eventually("nothing waits", WITHIN, async || {
+        books.bus.waiting(books.stack).await == 0
+    })
+    .await;
+    books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
+}
