@@ -4,8 +4,8 @@
 //! [`Shown`]: there is nothing to redact, and nothing to forget to redact.
 
 use crate::auth::identity::{Credential, Identity};
-use crate::db::DbError;
 use crate::db::audit::{self as rows, Record};
+use crate::db::{DbError, tenant};
 use crate::http::client::Client;
 use crate::state::AppState;
 use chrono::{DateTime, Utc};
@@ -151,13 +151,27 @@ pub struct Write {
 }
 
 impl Write {
+    /// A write in no workspace, or in one that the actor is not in yet.
     pub async fn begin(state: &AppState, actor: Actor) -> Result<Self, DbError> {
-        Ok(Self {
-            tx: state.db.begin().await?,
+        Ok(Self::of(state, state.db.begin().await?, actor))
+    }
+
+    /// A write in a workspace, which can touch no other.
+    pub async fn begin_in(state: &AppState, workspace_id: Uuid, actor: Actor) -> Result<Self, DbError> {
+        Ok(Self::of(
+            state,
+            tenant::begin(&state.db, workspace_id).await?,
+            actor,
+        ))
+    }
+
+    fn of(state: &AppState, tx: Transaction<'static, Postgres>, actor: Actor) -> Self {
+        Self {
+            tx,
             actor,
             id: state.new_id(),
             at: state.now(),
-        })
+        }
     }
 
     /// For writes whose actor is known only now: a registration, a login.

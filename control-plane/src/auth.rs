@@ -7,6 +7,7 @@ pub mod opaque;
 pub mod password;
 pub mod refresh;
 pub mod reset;
+pub mod signing_key;
 pub mod throttle;
 pub mod token;
 pub mod upkeep;
@@ -27,7 +28,7 @@ impl Auth {
     pub fn new(config: &Config) -> Self {
         Self {
             passwords: Hasher::default(),
-            tokens: Signer::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
+            tokens: Signer::new(config.jwt_secret.clone(), config.jwt_secret_previous.clone()),
             throttle: Throttle::default(),
         }
     }

@@ -19,6 +19,7 @@ pub mod hex;
 pub mod http;
 pub mod limits;
 pub mod mail;
+pub mod pace;
 pub mod prices;
 pub mod readiness;
 pub mod secrets;

@@ -119,7 +119,7 @@ async fn ensure_rule(rest: &Rest, wanted: Value) -> anyhow::Result<()> {
 }
 
 async fn ensure_budget(state: &AppState, rest: &Rest) -> anyhow::Result<()> {
-    if !crate::db::budget::list(&state.db, rest.workspace_id.parse()?)
+    if !crate::db::budget::list(&mut *state.db.acquire().await?, rest.workspace_id.parse()?)
         .await?
         .is_empty()
     {

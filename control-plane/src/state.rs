@@ -9,6 +9,7 @@ use crate::feed;
 use crate::http::analytics::tail::Tails;
 use crate::limits::LimitsClient;
 use crate::mail::Mailer;
+use crate::pace::Pace;
 use crate::readiness::Probes;
 use crate::secrets::Keyring;
 use crate::ssrf;
@@ -30,6 +31,8 @@ pub struct AppState {
     pub feed: feed::Hub,
     pub limits: LimitsClient,
     pub auth: Arc<Auth>,
+    /// What each workspace, and each user outside of one, makes.
+    pub creations: Arc<Pace<Uuid>>,
     pub mail: Mailer,
     /// Without `CLICKHOUSE_URL` there is none.
     pub analytics: Option<analytics::Reader>,
@@ -61,6 +64,7 @@ impl AppState {
             feed: feed::Hub::default(),
             limits: LimitsClient::new(&config.limits),
             auth: Arc::new(Auth::new(&config)),
+            creations: Arc::new(config.caps.creations()),
             analytics: config.clickhouse.as_ref().map(analytics::Reader::new),
             tails: Tails::default(),
             mail: Mailer::new(config.smtp.as_ref()),

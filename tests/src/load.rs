@@ -66,13 +66,36 @@ impl Shot {
         }
     }
 
-    /// Sends `requests` of it over `connections`.
+    /// Sends `requests` of it over `connections`, as fast as they are answered.
     pub async fn fire(&self, target: SocketAddr, connections: usize, requests: u64) -> Result<Outcome> {
+        self.send(target, connections, requests, None).await
+    }
+
+    /// The same at `per_second`, as far as the answers come in time.
+    pub async fn fire_at(
+        &self,
+        target: SocketAddr,
+        connections: usize,
+        requests: u64,
+        per_second: u32,
+    ) -> Result<Outcome> {
+        let every = Duration::from_secs(1) * u32::try_from(connections)? / per_second;
+        self.send(target, connections, requests, Some(every)).await
+    }
+
+    /// `every`: the least time from one request to the next on a connection.
+    async fn send(
+        &self,
+        target: SocketAddr,
+        connections: usize,
+        requests: u64,
+        every: Option<Duration>,
+    ) -> Result<Outcome> {
         let left = Arc::new(AtomicU64::new(requests));
         let mut workers = JoinSet::new();
         let start = Instant::now();
         for _ in 0..connections {
-            workers.spawn(worker(target, self.bytes.clone(), left.clone()));
+            workers.spawn(worker(target, self.bytes.clone(), left.clone(), every));
         }
         let mut outcome = Outcome {
             elapsed: Duration::ZERO,
@@ -95,15 +118,20 @@ async fn worker(
     target: SocketAddr,
     request: Arc<[u8]>,
     left: Arc<AtomicU64>,
+    every: Option<Duration>,
 ) -> Result<Vec<(u16, Duration)>> {
     let mut stream = TcpStream::connect(target).await.context("connecting")?;
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 << 10);
     let mut answers = Vec::new();
+    let mut pace = every.map(tokio::time::interval);
     while left
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
         .is_ok()
     {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
         let start = Instant::now();
         stream.write_all(&request).await?;
         let answer = read_answer(&mut stream, &mut buffer).await?;

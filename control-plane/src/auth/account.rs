@@ -101,6 +101,7 @@ pub fn empty_workspace(now: DateTime<Utc>) -> Workspace {
         time_zone: Tz::UTC,
         unpriced_model_policy: UnpricedModelPolicy::Block,
         failure_mode: FailureMode::FailOpen,
+        default_key_budget: None,
         created_at: now,
         updated_at: now,
     }

@@ -17,12 +17,11 @@ use crate::db::login_failure::{self, Failures};
 use crate::db::session;
 use crate::http::client::{self, Client};
 use crate::http::error::ApiError;
+use crate::pace::Pace;
 use crate::state::AppState;
 use chrono::{DateTime, TimeDelta, Utc};
 use rateguard_model::digest::Digest;
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
 
 /// Attempts that a network has at once.
@@ -78,46 +77,16 @@ fn counted(failures: Failures, now: DateTime<Utc>) -> Failures {
     }
 }
 
-/// The buckets of this process.
-#[derive(Default)]
+/// What networks may try.
 pub struct Throttle {
-    /// When a network's bucket is full again, in Unix milliseconds.
-    networks: Mutex<HashMap<IpAddr, i64>>,
+    networks: Pace<IpAddr>,
 }
 
-impl Throttle {
-    /// Takes one of a network's attempts, or says how long to wait in milliseconds.
-    fn take(&self, network: IpAddr, now_ms: i64) -> Result<(), i64> {
-        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if networks.len() >= NETWORKS_MAX && !networks.contains_key(&network) {
-            networks.retain(|_, full_at| *full_at > now_ms);
-            if networks.len() >= NETWORKS_MAX {
-                // Nothing is known of newcomers then; the bounds in Postgres still hold.
-                return Ok(());
-            }
+impl Default for Throttle {
+    fn default() -> Self {
+        Self {
+            networks: Pace::new(NETWORK_BURST, NETWORK_REFILL_MS, NETWORKS_MAX),
         }
-        let full_at = networks.entry(network).or_insert(now_ms);
-        let after = (*full_at).max(now_ms) + NETWORK_REFILL_MS;
-        let over = after - now_ms - NETWORK_BURST * NETWORK_REFILL_MS;
-        if over > 0 {
-            return Err(over);
-        }
-        *full_at = after;
-        Ok(())
-    }
-
-    fn give_back(&self, network: IpAddr) {
-        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(full_at) = networks.get_mut(&network) {
-            *full_at -= NETWORK_REFILL_MS;
-        }
-    }
-}
-
-fn too_many(wait_ms: i64) -> ApiError {
-    let seconds = u32::try_from(wait_ms.max(1).unsigned_abs().div_ceil(1_000));
-    ApiError::TooMany {
-        retry_after_s: seconds.unwrap_or(u32::MAX),
     }
 }
 
@@ -127,8 +96,12 @@ fn network_of(client: &Client) -> IpAddr {
 
 /// 429 if this network tries too much: for what costs a hash and has no account yet.
 pub fn admit_network(state: &AppState, client: &Client) -> Result<(), ApiError> {
-    let taken = state.auth.throttle.take(network_of(client), state.clock.now_ms());
-    taken.map_err(too_many)
+    let taken = state
+        .auth
+        .throttle
+        .networks
+        .take(network_of(client), state.clock.now_ms());
+    taken.map_err(ApiError::too_many)
 }
 
 /// An attempt that was counted as a failure; say how it ended.
@@ -171,7 +144,7 @@ pub async fn admit(
         login_failure::set(&mut tx, account.as_bytes(), origin, counted(failures, now)).await?;
     }
     if wait_ms > 0 {
-        return Err(too_many(wait_ms));
+        return Err(ApiError::too_many(wait_ms));
     }
     tx.commit().await?;
     Ok(attempt)
@@ -191,7 +164,7 @@ impl Attempt {
     }
 
     async fn give_back_shared(&self, state: &AppState) -> Result<(), DbError> {
-        state.auth.throttle.give_back(self.network);
+        state.auth.throttle.networks.give_back(&self.network);
         if !self.known {
             login_failure::take_back(&state.db, self.account.as_bytes(), ALL_UNKNOWN).await?;
         }
@@ -267,27 +240,12 @@ mod tests {
 
     #[test]
     fn au_12_a_network_has_a_burst_and_a_pace() {
-        let throttle = Throttle::default();
+        let networks = Throttle::default().networks;
         let [here, there]: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
         for _ in 0..NETWORK_BURST {
-            assert_eq!(throttle.take(here, 0), Ok(()));
+            assert_eq!(networks.take(here, 0), Ok(()));
         }
-        assert_eq!(throttle.take(here, 0), Err(NETWORK_REFILL_MS));
-        assert_eq!(throttle.take(there, 0), Ok(()));
-        assert_eq!(throttle.take(here, NETWORK_REFILL_MS), Ok(()));
-        assert!(throttle.take(here, NETWORK_REFILL_MS).is_err());
-        throttle.give_back(here);
-        assert_eq!(throttle.take(here, NETWORK_REFILL_MS), Ok(()));
-    }
-
-    #[test]
-    fn networks_are_bounded() {
-        let throttle = Throttle::default();
-        for n in 0..NETWORKS_MAX as u32 + 10 {
-            assert_eq!(throttle.take(IpAddr::V4(n.into()), 0), Ok(()));
-        }
-        assert_eq!(throttle.networks.lock().unwrap().len(), NETWORKS_MAX);
-        assert_eq!(throttle.take(IpAddr::V6(Ipv6Addr::LOCALHOST), 1_000_000), Ok(()));
-        assert_eq!(throttle.networks.lock().unwrap().len(), 1);
+        assert_eq!(networks.take(here, 0), Err(NETWORK_REFILL_MS));
+        assert_eq!(networks.take(there, 0), Ok(()));
     }
 }

@@ -1,10 +1,8 @@
-//! Access tokens: JWT, HS256, 15 minutes. They say who calls; what the caller may do is read from the database.
+//! Access tokens: JWT, HS256 or RS256, 15 minutes. They say who calls; what the caller may do is read from the database.
 
-use crate::config::Secret;
-use crate::hex;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use super::signing_key::SigningKey;
+use jsonwebtoken::{Header, Validation};
 use rateguard_api::name::Role;
-use rateguard_model::digest::Digest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -56,34 +54,16 @@ pub struct InvalidToken;
 
 /// Signs with one key and accepts that and the one before, so that the secret can be changed (`JWT_SECRET_PREVIOUS`).
 pub struct Signer {
-    kid: String,
-    encoding: EncodingKey,
-    accepted: Vec<(String, DecodingKey)>,
-    validation: Validation,
-}
-
-fn kid_of(secret: &str) -> String {
-    let digest = Digest::of(format!("rateguard access token key\0{secret}").as_bytes());
-    hex::encode(digest.as_bytes()).chars().take(16).collect()
+    signing: SigningKey,
+    accepted: Vec<(SigningKey, Validation)>,
 }
 
 impl Signer {
-    pub fn new(secret: &Secret, previous: Option<&Secret>) -> Self {
-        let accepted = [Some(secret), previous].into_iter().flatten().map(|secret| {
-            let secret = secret.expose();
-            (kid_of(secret), DecodingKey::from_secret(secret.as_bytes()))
-        });
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Judged below by the program's clock, not by the library's.
-        validation.validate_exp = false;
+    pub fn new(signing: SigningKey, previous: Option<SigningKey>) -> Self {
+        let keys = [Some(signing.clone()), previous].into_iter().flatten();
         Self {
-            kid: kid_of(secret.expose()),
-            encoding: EncodingKey::from_secret(secret.expose().as_bytes()),
-            accepted: accepted.collect(),
-            validation,
+            signing,
+            accepted: keys.map(accepting).collect(),
         }
     }
 
@@ -109,10 +89,10 @@ impl Signer {
             nbf: None,
         };
         let header = Header {
-            kid: Some(self.kid.clone()),
-            ..Header::new(Algorithm::HS256)
+            kid: Some(self.signing.kid.clone()),
+            ..Header::new(self.signing.algorithm)
         };
-        jsonwebtoken::encode(&header, &claims, &self.encoding)
+        jsonwebtoken::encode(&header, &claims, &self.signing.encoding)
     }
 
     pub fn verify(&self, token: &str, now_ms: i64) -> Result<Claims, InvalidToken> {
@@ -120,12 +100,13 @@ impl Signer {
             return Err(InvalidToken);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
-        let (_, key) = self
+        let (key, validation) = self
             .accepted
             .iter()
-            .find(|(kid, _)| header.kid.as_ref() == Some(kid))
+            .find(|(key, _)| header.kid.as_ref() == Some(&key.kid))
             .ok_or(InvalidToken)?;
-        let data = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| InvalidToken)?;
+        let data =
+            jsonwebtoken::decode::<Claims>(token, &key.decoding, validation).map_err(|_| InvalidToken)?;
         let claims = data.claims;
         let now_s = now_ms.div_euclid(1000);
         let begun = |at: i64| at.saturating_sub(LEEWAY_S) <= now_s;
@@ -139,17 +120,34 @@ impl Signer {
     }
 }
 
+/// A key, and what a token of it must be.
+fn accepting(key: SigningKey) -> (SigningKey, Validation) {
+    let mut validation = Validation::new(key.algorithm);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    // Judged by the program's clock, not by the library's.
+    validation.validate_exp = false;
+    (key, validation)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::signing_key::tests::rsa_pem;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{Algorithm, EncodingKey};
     use serde_json::{Value, json};
 
     const NOW_MS: i64 = 1_800_000_000_000;
 
+    fn key(text: &str) -> SigningKey {
+        SigningKey::parse(text).unwrap()
+    }
+
     fn signer() -> Signer {
-        Signer::new(&Secret::new("0123456789abcdef0123456789abcdef"), None)
+        Signer::new(key("0123456789abcdef0123456789abcdef"), None)
     }
 
     fn grant() -> Grant {
@@ -211,7 +209,7 @@ mod tests {
         let mut claims = part(&token, 1);
         claims["role"] = json!("OWNER2");
         let altered = format!("{}.{}.{signature}", b64(&part(&token, 0)), b64(&claims));
-        let other = Signer::new(&Secret::new("another secret of at least 32 bytes!"), None)
+        let other = Signer::new(key("another secret of at least 32 bytes!"), None)
             .sign(grant(), Uuid::from_u128(4), NOW_MS)
             .unwrap();
         for bad in [
@@ -237,21 +235,42 @@ mod tests {
     #[test]
     fn the_secret_before_is_accepted_and_signs_nothing() {
         let old = signed();
-        let secret = Secret::new("0123456789abcdef0123456789abcdef");
-        let new = Secret::new("the secret that came after the other one");
-        let rotated = Signer::new(&new, Some(&secret));
+        let secret = key("0123456789abcdef0123456789abcdef");
+        let new = key("the secret that came after the other one");
+        let rotated = Signer::new(new.clone(), Some(secret));
         assert!(rotated.verify(&old, NOW_MS).is_ok());
         let fresh = rotated.sign(grant(), Uuid::from_u128(5), NOW_MS).unwrap();
         assert!(rotated.verify(&fresh, NOW_MS).is_ok());
         assert_eq!(signer().verify(&fresh, NOW_MS), Err(InvalidToken));
-        assert_eq!(Signer::new(&new, None).verify(&old, NOW_MS), Err(InvalidToken));
+        assert_eq!(Signer::new(new, None).verify(&old, NOW_MS), Err(InvalidToken));
+    }
+
+    #[test]
+    fn au_11_an_rsa_key_signs_rs256_and_takes_no_other_algorithm() {
+        let [pem, _] = rsa_pem(2048);
+        let hs256 = signed();
+        // From a secret to an RSA key without ending a session.
+        let signer = Signer::new(key(&pem), Some(key("0123456789abcdef0123456789abcdef")));
+        assert!(signer.verify(&hs256, NOW_MS).is_ok());
+        let token = signer.sign(grant(), Uuid::from_u128(4), NOW_MS).unwrap();
+        assert_eq!(part(&token, 0)["alg"], "RS256");
+        assert_eq!(signer.verify(&token, NOW_MS).unwrap().user_id, Uuid::from_u128(1));
+        // What everybody may know of the key, taken for an HMAC secret.
+        let public = signer.signing.decoding.as_bytes().to_vec();
+        let header = Header {
+            kid: Some(signer.signing.kid.clone()),
+            ..Header::new(Algorithm::HS256)
+        };
+        let forged =
+            jsonwebtoken::encode(&header, &part(&token, 1), &EncodingKey::from_secret(&public)).unwrap();
+        assert_eq!(signer.verify(&forged, NOW_MS), Err(InvalidToken));
     }
 
     #[test]
     fn au_11_wrong_issuer_audience_or_kid_is_refused() {
         let key = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
         let good = part(&signed(), 1);
-        let kid = signer().kid;
+        let kid = signer().signing.kid;
         let check = |kid: Option<&str>, claims: &Value| {
             let header = Header {
                 kid: kid.map(str::to_owned),

@@ -1,6 +1,8 @@
-//! How much a workspace may have.
+//! How much a workspace may have, and how fast it may make it.
 
 use super::Reader;
+use crate::pace::Pace;
+use uuid::Uuid;
 
 /// Things per workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,19 @@ pub struct Caps {
     pub rules: u32,
     /// `WORKSPACE_BUDGETS_MAX`
     pub budgets: u32,
+    /// `WORKSPACE_CREATIONS_PER_MINUTE`: as many at once, then evenly. At least 1.
+    pub creations_per_minute: u32,
+}
+
+/// Workspaces whose pace is remembered; beyond it newcomers are not bound until others are back at full.
+const PACED_MAX: usize = 100_000;
+
+impl Caps {
+    /// How fast each workspace may make things, on this replica.
+    pub(crate) fn creations(&self) -> Pace<Uuid> {
+        let burst = i64::from(self.creations_per_minute.max(1));
+        Pace::new(burst, (60_000 / burst).max(1), PACED_MAX)
+    }
 }
 
 impl Default for Caps {
@@ -22,6 +37,7 @@ impl Default for Caps {
             keys: 100_000,
             rules: 1_000,
             budgets: 1_000,
+            creations_per_minute: 600,
         }
     }
 }
@@ -33,12 +49,14 @@ impl Reader<'_> {
             keys,
             rules,
             budgets,
+            creations_per_minute,
         } = Caps::default();
         Caps {
             apis: self.cap("WORKSPACE_APIS_MAX", apis),
             keys: self.cap("WORKSPACE_KEYS_MAX", keys),
             rules: self.cap("WORKSPACE_RULES_MAX", rules),
             budgets: self.cap("WORKSPACE_BUDGETS_MAX", budgets),
+            creations_per_minute: self.cap("WORKSPACE_CREATIONS_PER_MINUTE", creations_per_minute),
         }
     }
 

@@ -12,6 +12,7 @@ mod secret;
 mod settings;
 
 use crate::analytics::Endpoint;
+use crate::auth::signing_key::SigningKey;
 use crate::ssrf;
 use crate::xds::cluster::Settings as Upstream;
 use reader::Reader;
@@ -70,10 +71,10 @@ pub struct Config {
     pub database_url: Secret,
     /// `LISTEN_ADDR`. Default 127.0.0.1:3000; port 0 takes a free one.
     pub listen_addr: SocketAddr,
-    /// `JWT_SECRET`: at least 32 bytes; signs access tokens.
-    pub jwt_secret: Secret,
+    /// `JWT_SECRET`: signs access tokens. At least 32 bytes, or an RSA private key in PEM.
+    pub jwt_secret: SigningKey,
     /// `JWT_SECRET_PREVIOUS`: what it was before. Tokens of it still count, so that changing it ends none. Default: none.
-    pub jwt_secret_previous: Option<Secret>,
+    pub jwt_secret_previous: Option<SigningKey>,
     /// `ENCRYPTION_KEY`, `ENCRYPTION_KEY_PREVIOUS`: losing them loses every stored credential.
     pub encryption_keys: EncryptionKeys,
     pub limits: Limits,
@@ -93,7 +94,8 @@ pub struct Config {
     /// `TRUSTED_PROXY_HOPS`: how many proxies of ours append to `x-forwarded-for`. Default 0: the peer is the client.
     pub trusted_proxy_hops: usize,
     pub smtp: Option<Smtp>,
-    /// `WORKSPACE_APIS_MAX`, `WORKSPACE_KEYS_MAX`, `WORKSPACE_RULES_MAX`, `WORKSPACE_BUDGETS_MAX`.
+    /// `WORKSPACE_APIS_MAX`, `WORKSPACE_KEYS_MAX`, `WORKSPACE_RULES_MAX`, `WORKSPACE_BUDGETS_MAX`,
+    /// `WORKSPACE_CREATIONS_PER_MINUTE`.
     pub caps: Caps,
     pub log_format: LogFormat,
 }
@@ -159,7 +161,7 @@ impl Config {
             environment: Environment::Development,
             database_url: Secret::new(database_url),
             listen_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-            jwt_secret: Secret::new(EXAMPLE_JWT_SECRET),
+            jwt_secret: SigningKey::secret(&Secret::new(EXAMPLE_JWT_SECRET)),
             jwt_secret_previous: None,
             encryption_keys: EncryptionKeys {
                 current: [7; 32],

@@ -2,13 +2,12 @@
 
 use super::Environment;
 use super::reader::Reader;
+use crate::auth::signing_key::SigningKey;
 
 /// What development falls back to. Anybody can read it: production refuses it.
 pub const EXAMPLE_JWT_SECRET: &str = "example-jwt-secret-for-development-only";
 /// Base64 of 32 bytes that anybody can read.
 pub const EXAMPLE_ENCRYPTION_KEY: &str = "ZXhhbXBsZS1rZXktZm9yLWRldmVsb3BtZW50LW9ubHk=";
-
-const JWT_SECRET_BYTES_MIN: usize = 32;
 
 /// Text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,29 +31,28 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Reader<'_> {
-    pub(super) fn jwt_secret(&mut self, environment: Environment) -> Secret {
-        let secret = self.jwt_secret_text(environment);
-        if secret.len() < JWT_SECRET_BYTES_MIN {
-            self.problem(
-                "JWT_SECRET",
-                "is shorter than 32 bytes; make one with `openssl rand -base64 48`",
-            );
-        }
-        Secret::new(&secret)
+    pub(super) fn jwt_secret(&mut self, environment: Environment) -> SigningKey {
+        let text = self.jwt_secret_text(environment);
+        SigningKey::parse(&text).unwrap_or_else(|error| {
+            self.problem("JWT_SECRET", error.to_string());
+            SigningKey::secret(&Secret::new(&text))
+        })
     }
 
-    pub(super) fn jwt_secret_previous(&mut self, environment: Environment) -> Option<Secret> {
+    pub(super) fn jwt_secret_previous(&mut self, environment: Environment) -> Option<SigningKey> {
         const VARIABLE: &str = "JWT_SECRET_PREVIOUS";
-        let secret = self.secret_text(VARIABLE, "JWT_SECRET_PREVIOUS_FILE")?;
-        if secret.len() < JWT_SECRET_BYTES_MIN {
-            self.problem(
-                VARIABLE,
-                "is shorter than 32 bytes; leave it out unless JWT_SECRET changed",
-            );
-        } else if environment == Environment::Production && secret.contains("example") {
+        let text = self.secret_text(VARIABLE, "JWT_SECRET_PREVIOUS_FILE")?;
+        if environment == Environment::Production && text.contains("example") {
             self.problem(VARIABLE, "is the example value; leave it out");
         }
-        Some(Secret::new(&secret))
+        let key = SigningKey::parse(&text);
+        if let Err(error) = &key {
+            self.problem(
+                VARIABLE,
+                format!("{error}; leave it out unless JWT_SECRET changed"),
+            );
+        }
+        key.ok()
     }
 
     fn jwt_secret_text(&mut self, environment: Environment) -> String {

@@ -4,7 +4,7 @@ use super::page::Page;
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use rateguard_api::name::Role;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub async fn touch(db: &PgPool, workspace_id: Uuid, id: Uuid, used_at: DateTime<
 
 /// A workspace's tokens, ended ones too, the oldest first; of one user or of all.
 pub async fn list(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     user_id: Option<Uuid>,
     page: &Page,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rateguard_api::name::{AuthType, UsageFormat};
 use rateguard_model::cost::CostModel;
 use serde_json::Value;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 /// Broken by a second API of a slug in a workspace.
@@ -206,7 +206,7 @@ pub struct Filter {
 
 /// A workspace's APIs, oldest first.
 pub async fn list(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     filter: &Filter,
     page: &Page,
@@ -235,7 +235,7 @@ pub async fn list(
     rows.into_iter().map(Api::try_from).collect()
 }
 
-pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Api>, DbError> {
+pub async fn by_id(db: &mut PgConnection, workspace_id: Uuid, id: Uuid) -> Result<Option<Api>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,
@@ -251,7 +251,7 @@ pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<A
     row.map(Api::try_from).transpose()
 }
 
-pub async fn by_slug(db: &PgPool, workspace_id: Uuid, slug: &str) -> Result<Option<Api>, DbError> {
+pub async fn by_slug(db: &mut PgConnection, workspace_id: Uuid, slug: &str) -> Result<Option<Api>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, name, slug, base_url, hosts, auth_type, auth_header_name, credential,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rateguard_api::name::{Environment, KeyStatus};
 use rateguard_model::digest::Digest;
 use serde_json::Value;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -222,7 +222,7 @@ pub struct Filter {
 
 /// A workspace's keys, oldest first; `now` tells which have expired.
 pub async fn list(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     filter: &Filter,
     now: DateTime<Utc>,
@@ -261,7 +261,7 @@ pub async fn list(
     rows.into_iter().map(Key::try_from).collect()
 }
 
-pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Key>, DbError> {
+pub async fn by_id(db: &mut PgConnection, workspace_id: Uuid, id: Uuid) -> Result<Option<Key>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, name, environment, prefix, is_active, revoked_at, expires_at,

@@ -4,7 +4,7 @@ use super::page::Page;
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use rateguard_api::name::AuditAction;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub struct Filter {
 
 /// A workspace's entries, newest first.
 pub async fn list(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     filter: &Filter,
     page: &Page,

@@ -5,7 +5,7 @@ use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use rateguard_api::name::{BudgetSubjectType, BudgetWindow, FailureMode};
 use rateguard_model::money::NanoUsd;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 /// Broken by a second budget of a subject and window.
@@ -214,7 +214,7 @@ pub struct Filter {
 
 /// A workspace's budgets, oldest first.
 pub async fn page(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     filter: &Filter,
     page: &Page,
@@ -244,7 +244,7 @@ pub async fn page(
     rows.into_iter().map(Budget::try_from).collect()
 }
 
-pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Budget>, DbError> {
+pub async fn by_id(db: &mut PgConnection, workspace_id: Uuid, id: Uuid) -> Result<Option<Budget>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, version, name, subject_type, subject, window_type, limit_nanos,
@@ -279,7 +279,7 @@ pub async fn for_update(
     row.map(Budget::try_from).transpose()
 }
 
-pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Budget>, DbError> {
+pub async fn list(db: &mut PgConnection, workspace_id: Uuid) -> Result<Vec<Budget>, DbError> {
     let rows: Vec<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, version, name, subject_type, subject, window_type, limit_nanos,

@@ -2,7 +2,7 @@
 
 use super::DbError;
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// Nodes kept of one token; node ids are the client's own words, and could be many.
@@ -80,7 +80,7 @@ pub async fn record(db: &PgPool, heard: &[Heard]) -> Result<(), DbError> {
 
 /// The nodes that poll with a workspace's tokens, or with one for all workspaces: those serve it too. Why the latter
 /// refused something is the operator's business.
-pub async fn list(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Node>, DbError> {
+pub async fn list(db: &mut PgConnection, workspace_id: Uuid) -> Result<Vec<Node>, DbError> {
     Ok(sqlx::query_as!(
         Node,
         r#"SELECT n.token_id, n.role, n.node_id, n.software_version, n.version, n.last_seen_at, n.rejection_count,

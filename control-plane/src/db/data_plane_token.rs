@@ -3,7 +3,7 @@
 use super::DbError;
 use super::page::Page;
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 /// A token to store. `workspace_id` `None`: every workspace.
@@ -73,7 +73,7 @@ pub struct Token {
 }
 
 /// A workspace's tokens, and those for all workspaces with which data planes poll that serve it too, the oldest first.
-pub async fn list(db: &PgPool, workspace_id: Uuid, page: &Page) -> Result<Vec<Token>, DbError> {
+pub async fn list(db: &mut PgConnection, workspace_id: Uuid, page: &Page) -> Result<Vec<Token>, DbError> {
     Ok(sqlx::query_as!(
         Token,
         r#"SELECT id, name, created_at, revoked_at, workspace_id IS NULL AS "all_workspaces!"
@@ -93,7 +93,7 @@ pub async fn list(db: &PgPool, workspace_id: Uuid, page: &Page) -> Result<Vec<To
 }
 
 /// A token of the workspace itself.
-pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Token>, DbError> {
+pub async fn by_id(db: &mut PgConnection, workspace_id: Uuid, id: Uuid) -> Result<Option<Token>, DbError> {
     Ok(sqlx::query_as!(
         Token,
         r#"SELECT id, name, created_at, revoked_at, false AS "all_workspaces!"

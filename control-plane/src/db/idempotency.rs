@@ -3,7 +3,7 @@
 use super::DbError;
 use crate::secrets::Sealed;
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 /// Broken by a second request with a user's key in a workspace.
@@ -53,7 +53,7 @@ impl From<Row> for Answer {
 
 /// The answer under a key, unless it is older than `since`.
 pub async fn find(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     user_id: Uuid,
     key: &str,

@@ -4,7 +4,7 @@ use super::page::Page;
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use rateguard_api::name::{InvitationStatus, Role};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +103,11 @@ pub async fn insert(
 }
 
 /// All of a workspace, the oldest first.
-pub async fn list(db: &PgPool, workspace_id: Uuid, page: &Page) -> Result<Vec<Invitation>, DbError> {
+pub async fn list(
+    db: &mut PgConnection,
+    workspace_id: Uuid,
+    page: &Page,
+) -> Result<Vec<Invitation>, DbError> {
     let rows: Vec<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, outcome

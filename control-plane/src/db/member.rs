@@ -4,7 +4,7 @@ use super::page::Page;
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use rateguard_api::name::Role;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 /// A user in a workspace.
@@ -47,7 +47,7 @@ impl TryFrom<Row> for Member {
 }
 
 /// All members, who joined first first.
-pub async fn list(db: &PgPool, workspace_id: Uuid, page: &Page) -> Result<Vec<Member>, DbError> {
+pub async fn list(db: &mut PgConnection, workspace_id: Uuid, page: &Page) -> Result<Vec<Member>, DbError> {
     let rows: Vec<Row> = sqlx::query_as!(
         Row,
         "SELECT m.user_id, u.email, u.name, m.role, m.created_at

@@ -1,6 +1,7 @@
 //! The only place that spells SQL: one file per table, private row structs, rows checked into domain values.
 //!
-//! Every query on a workspace's data has `workspace_id` in its WHERE. Every write that the feed carries takes its
+//! Every query on a workspace's data has `workspace_id` in its WHERE, and those of requests run in [`tenant::begin`]'s
+//! transactions besides. Every write that the feed carries takes its
 //! version from [`feed::next_version`] in the same transaction.
 
 pub mod access_token;
@@ -27,6 +28,7 @@ pub mod rule;
 pub mod scopes;
 pub mod session;
 pub mod snapshot;
+pub mod tenant;
 pub mod user;
 pub mod workspace;
 

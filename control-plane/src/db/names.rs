@@ -2,14 +2,14 @@
 //! a deleted API the audit log tells.
 
 use super::DbError;
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 type Names = HashMap<Uuid, String>;
 
 /// Of APIs, deleted ones too.
-pub async fn of_apis(db: &PgPool, workspace_id: Uuid, ids: &[Uuid]) -> Result<Names, DbError> {
+pub async fn of_apis(db: &mut PgConnection, workspace_id: Uuid, ids: &[Uuid]) -> Result<Names, DbError> {
     if ids.is_empty() {
         return Ok(Names::new());
     }
@@ -18,7 +18,7 @@ pub async fn of_apis(db: &PgPool, workspace_id: Uuid, ids: &[Uuid]) -> Result<Na
         workspace_id,
         ids
     )
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
     let mut names: Names = rows.into_iter().map(|row| (row.id, row.name)).collect();
     let gone: Vec<Uuid> = ids.iter().copied().filter(|id| !names.contains_key(id)).collect();
@@ -42,7 +42,7 @@ pub async fn of_apis(db: &PgPool, workspace_id: Uuid, ids: &[Uuid]) -> Result<Na
 }
 
 /// Of keys, deleted ones too.
-pub async fn of_keys(db: &PgPool, workspace_id: Uuid, ids: &[Uuid]) -> Result<Names, DbError> {
+pub async fn of_keys(db: &mut PgConnection, workspace_id: Uuid, ids: &[Uuid]) -> Result<Names, DbError> {
     if ids.is_empty() {
         return Ok(Names::new());
     }
@@ -57,7 +57,7 @@ pub async fn of_keys(db: &PgPool, workspace_id: Uuid, ids: &[Uuid]) -> Result<Na
 }
 
 /// Of people who own, or owned, the workspace's keys. Ids come from the workspace's own events.
-pub async fn of_people(db: &PgPool, ids: &[Uuid]) -> Result<Names, DbError> {
+pub async fn of_people(db: &mut PgConnection, ids: &[Uuid]) -> Result<Names, DbError> {
     if ids.is_empty() {
         return Ok(Names::new());
     }

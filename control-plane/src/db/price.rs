@@ -5,7 +5,7 @@ use super::{DbError, cost_model};
 use chrono::{DateTime, Utc};
 use rateguard_model::cost::ModelPrices;
 use serde_json::Value;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 /// Broken by a second price of a pattern in a workspace.
@@ -89,7 +89,7 @@ pub async fn delete(tx: &mut Transaction<'_, Postgres>, workspace_id: Uuid, id: 
 
 /// A workspace's overrides, oldest first; those whose pattern contains `model`.
 pub async fn list(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     model: Option<&str>,
     page: &Page,
@@ -144,7 +144,7 @@ pub async fn for_update(
     row.map(Override::try_from).transpose()
 }
 
-pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Override>, DbError> {
+pub async fn by_id(db: &mut PgConnection, workspace_id: Uuid, id: Uuid) -> Result<Option<Override>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, entry, created_at, updated_at FROM price_override

@@ -7,7 +7,7 @@ use rateguard_api::name::{Algorithm, FailureMode, Mode, Unit};
 use rateguard_model::quota::Meter;
 use rateguard_model::rule::Scope;
 use serde_json::Value;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +228,7 @@ pub struct Filter {
 
 /// A workspace's rules, oldest first.
 pub async fn list(
-    db: &PgPool,
+    db: &mut PgConnection,
     workspace_id: Uuid,
     filter: &Filter,
     page: &Page,
@@ -262,7 +262,7 @@ pub async fn list(
 }
 
 /// All of a workspace's rules.
-pub async fn all(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Rule>, DbError> {
+pub async fn all(db: &mut PgConnection, workspace_id: Uuid) -> Result<Vec<Rule>, DbError> {
     let rows: Vec<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm, unit,
@@ -277,7 +277,7 @@ pub async fn all(db: &PgPool, workspace_id: Uuid) -> Result<Vec<Rule>, DbError> 
     rows.into_iter().map(Rule::try_from).collect()
 }
 
-pub async fn by_id(db: &PgPool, workspace_id: Uuid, id: Uuid) -> Result<Option<Rule>, DbError> {
+pub async fn by_id(db: &mut PgConnection, workspace_id: Uuid, id: Uuid) -> Result<Option<Rule>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
         "SELECT id, workspace_id, version, name, api_id, endpoint, methods, scopes, algorithm, unit,

@@ -3,7 +3,8 @@
 use super::{DbError, parse_column};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use rateguard_api::name::{FailureMode, Role, UnpricedModelPolicy};
+use rateguard_api::name::{BudgetWindow, FailureMode, Role, UnpricedModelPolicy};
+use rateguard_model::money::NanoUsd;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -15,8 +16,17 @@ pub struct Workspace {
     pub time_zone: Tz,
     pub unpriced_model_policy: UnpricedModelPolicy,
     pub failure_mode: FailureMode,
+    /// Of new keys.
+    pub default_key_budget: Option<DefaultKeyBudget>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DefaultKeyBudget {
+    pub limit: NanoUsd,
+    pub window: BudgetWindow,
+    pub auto_shutoff: bool,
 }
 
 /// A workspace as one of its members sees it.
@@ -33,6 +43,9 @@ struct Row {
     time_zone: String,
     unpriced_model_policy: String,
     failure_mode: String,
+    default_key_budget_nanos: Option<i64>,
+    default_key_budget_window: Option<String>,
+    default_key_budget_auto_shutoff: Option<bool>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     role: String,
@@ -49,10 +62,21 @@ impl TryFrom<Row> for Membership {
             time_zone,
             unpriced_model_policy,
             failure_mode,
+            default_key_budget_nanos,
+            default_key_budget_window,
+            default_key_budget_auto_shutoff,
             created_at,
             updated_at,
             role,
         } = row;
+        let default_key_budget = match (default_key_budget_nanos, default_key_budget_window) {
+            (Some(nanos), Some(window)) => Some(DefaultKeyBudget {
+                limit: NanoUsd(nanos),
+                window: parse_column("workspace", "default_key_budget_window", id, &window)?,
+                auto_shutoff: default_key_budget_auto_shutoff.unwrap_or_default(),
+            }),
+            _ => None,
+        };
         Ok(Self {
             workspace: Workspace {
                 id,
@@ -66,6 +90,7 @@ impl TryFrom<Row> for Membership {
                     &unpriced_model_policy,
                 )?,
                 failure_mode: parse_column("workspace", "failure_mode", id, &failure_mode)?,
+                default_key_budget,
                 created_at,
                 updated_at,
             },
@@ -87,13 +112,15 @@ pub async fn insert(
         time_zone,
         unpriced_model_policy,
         failure_mode,
+        default_key_budget,
         created_at,
         updated_at,
     } = workspace;
     let done = sqlx::query!(
         "INSERT INTO workspace (id, slug, name, time_zone, unpriced_model_policy, failure_mode, created_at,
-                                updated_at, feed_version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                updated_at, feed_version, default_key_budget_nanos, default_key_budget_window,
+                                default_key_budget_auto_shutoff)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (slug) DO NOTHING",
         id,
         slug,
@@ -103,7 +130,10 @@ pub async fn insert(
         failure_mode.as_str(),
         created_at,
         updated_at,
-        feed_version
+        feed_version,
+        default_key_budget.map(|budget| budget.limit.0),
+        default_key_budget.map(|budget| budget.window.as_str()),
+        default_key_budget.map(|budget| budget.auto_shutoff)
     )
     .execute(&mut **tx)
     .await?;
@@ -142,6 +172,7 @@ pub async fn update(
         time_zone,
         unpriced_model_policy,
         failure_mode,
+        default_key_budget,
         created_at: _,
         updated_at,
     } = workspace;
@@ -156,7 +187,9 @@ pub async fn update(
     .await?;
     sqlx::query!(
         "UPDATE workspace SET slug = $2, name = $3, time_zone = $4, unpriced_model_policy = $5,
-                              failure_mode = $6, updated_at = $7, feed_version = $8
+                              failure_mode = $6, updated_at = $7, feed_version = $8,
+                              default_key_budget_nanos = $9, default_key_budget_window = $10,
+                              default_key_budget_auto_shutoff = $11
          WHERE id = $1",
         id,
         slug,
@@ -165,7 +198,10 @@ pub async fn update(
         unpriced_model_policy.as_str(),
         failure_mode.as_str(),
         updated_at,
-        feed_version
+        feed_version,
+        default_key_budget.map(|budget| budget.limit.0),
+        default_key_budget.map(|budget| budget.window.as_str()),
+        default_key_budget.map(|budget| budget.auto_shutoff)
     )
     .execute(&mut **tx)
     .await?;
@@ -204,8 +240,9 @@ pub async fn of_user(db: &PgPool, user_id: Uuid) -> Result<Vec<Membership>, DbEr
 pub async fn of_user_in(connection: &mut PgConnection, user_id: Uuid) -> Result<Vec<Membership>, DbError> {
     let rows: Vec<Row> = sqlx::query_as!(
         Row,
-        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
-                w.updated_at, m.role
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode,
+                w.default_key_budget_nanos, w.default_key_budget_window, w.default_key_budget_auto_shutoff,
+                w.created_at, w.updated_at, m.role
          FROM membership m JOIN workspace w ON w.id = m.workspace_id
          WHERE m.user_id = $1
          ORDER BY m.created_at, w.id",
@@ -225,8 +262,9 @@ pub async fn for_caller(
 ) -> Result<Option<Membership>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
-        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
-                w.updated_at, m.role
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode,
+                w.default_key_budget_nanos, w.default_key_budget_window, w.default_key_budget_auto_shutoff,
+                w.created_at, w.updated_at, m.role
          FROM membership m
          JOIN workspace w ON w.id = m.workspace_id
          WHERE m.workspace_id = $1 AND m.user_id = $2
@@ -250,8 +288,9 @@ pub async fn for_update(
 ) -> Result<Option<Membership>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
-        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
-                w.updated_at, m.role
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode,
+                w.default_key_budget_nanos, w.default_key_budget_window, w.default_key_budget_auto_shutoff,
+                w.created_at, w.updated_at, m.role
          FROM membership m JOIN workspace w ON w.id = m.workspace_id
          WHERE m.workspace_id = $1 AND m.user_id = $2
          FOR UPDATE OF w",
@@ -271,8 +310,9 @@ pub async fn of_member(
 ) -> Result<Option<Membership>, DbError> {
     let row: Option<Row> = sqlx::query_as!(
         Row,
-        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode, w.created_at,
-                w.updated_at, m.role
+        "SELECT w.id, w.slug, w.name, w.time_zone, w.unpriced_model_policy, w.failure_mode,
+                w.default_key_budget_nanos, w.default_key_budget_window, w.default_key_budget_auto_shutoff,
+                w.created_at, w.updated_at, m.role
          FROM membership m JOIN workspace w ON w.id = m.workspace_id
          WHERE m.workspace_id = $1 AND m.user_id = $2",
         workspace_id,

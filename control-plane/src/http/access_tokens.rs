@@ -7,7 +7,7 @@ use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::page::{self, NoFilter, Paged, Paging};
 use super::permission::{self, Permission};
 use super::text;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
 use crate::auth::opaque;
 use crate::db::access_token::{self, AccessToken};
 use crate::state::AppState;
@@ -53,7 +53,13 @@ async fn list(
 ) -> Result<Json<List<body::AccessToken>>, ApiError> {
     access.require_session()?;
     let of_user = (!manages(&access)).then(|| access.user_id());
-    let found = access_token::list(&state.db, access.workspace_id(), of_user, &page).await?;
+    let found = access_token::list(
+        &mut *access.read(&state).await?,
+        access.workspace_id(),
+        of_user,
+        &page,
+    )
+    .await?;
     let position = |token: &AccessToken| (token.created_at, token.id);
     Ok(Json(page::list(&found, &page, position, show)))
 }
@@ -87,7 +93,7 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let now = state.now();
@@ -113,7 +119,7 @@ async fn create(
         last_used_at: None,
         revoked_at: None,
     };
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     if access_token::count_in_force(&mut tx, new.workspace_id, new.user_id, now).await? >= IN_FORCE_MAX {
         return Err(ApiError::Conflict {
             field: "",
@@ -169,7 +175,7 @@ async fn revoke(
     ItemId(id): ItemId,
 ) -> Result<StatusCode, ApiError> {
     access.require_session()?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let found = access_token::for_update(&mut tx, access.workspace_id(), id)
         .await?
         .filter(|token| token.revoked_at.is_none())

@@ -11,7 +11,7 @@ use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::page::{self, Paged, Paging};
 use super::permission::Permission;
 use super::text;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
 use crate::db::api::{self, Api};
 use crate::db::budget;
 use crate::db::capacity::Counted;
@@ -71,7 +71,13 @@ async fn list(
         name: page::text("name", filter.name)?,
         is_active: filter.is_active,
     };
-    let apis = api::list(&state.db, access.workspace_id(), &filter, &page).await?;
+    let apis = api::list(
+        &mut *access.read(&state).await?,
+        access.workspace_id(),
+        &filter,
+        &page,
+    )
+    .await?;
     Ok(Json(page::list(
         &apis,
         &page,
@@ -94,7 +100,7 @@ async fn show_one(
     ItemId(id): ItemId,
 ) -> Result<Tagged<body::Api>, ApiError> {
     access.require(Permission::Read)?;
-    let api = api::by_id(&state.db, access.workspace_id(), id)
+    let api = api::by_id(&mut *access.read(&state).await?, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("API"))?;
     Ok(Tagged(show(&api)))
@@ -122,7 +128,7 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let now = state.now();
@@ -163,7 +169,7 @@ async fn create(
         is_active: body.is_active,
     };
     apply(&state, &mut api, change).await?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     capacity::require(&state, &mut tx, api.workspace_id, Counted::Apis).await?;
     refuse_taken_hosts(&mut tx, &api).await?;
@@ -196,13 +202,13 @@ async fn update(
     access.require(Permission::WriteApis)?;
     let workspace_id = access.workspace_id();
     // Checked before the lock is taken: resolving a host may take seconds.
-    let seen = api::by_id(&state.db, workspace_id, id)
+    let seen = api::by_id(&mut *access.read(&state).await?, workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound("API"))?;
     let mut api = seen.clone();
     apply(&state, &mut api, body).await?;
     api.updated_at = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let current = api::for_update(&mut tx, workspace_id, id)
         .await?
@@ -251,7 +257,7 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteApis)?;
     let workspace_id = access.workspace_id();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let version = feed::next_version(&mut tx).await?;
     let api = api::for_update(&mut tx, workspace_id, id)
         .await?

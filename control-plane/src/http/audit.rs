@@ -54,7 +54,13 @@ async fn list(
         from: page::instant("from", filter.from.as_deref())?,
         to: page::instant("to", filter.to.as_deref())?,
     };
-    let entries = audit::list(&state.db, access.workspace_id(), &filter, &page).await?;
+    let entries = audit::list(
+        &mut *access.read(&state).await?,
+        access.workspace_id(),
+        &filter,
+        &page,
+    )
+    .await?;
     let position = |entry: &Listed| (entry.record.at, entry.record.id);
     Ok(Json(page::list(&entries, &page, position, show)))
 }

@@ -5,7 +5,7 @@ use super::error::{ApiError, Faults};
 use super::extract::{Access, Body, Caller};
 use super::permission::Permission;
 use super::text;
-use crate::audit::{Entry, Origin, Write};
+use crate::audit::{Entry, Origin};
 use crate::db::budget::{self, Budget};
 use crate::db::feed::{self, Removal, ResourceType};
 use crate::state::AppState;
@@ -46,7 +46,7 @@ async fn update(
 ) -> Result<Json<body::MonthlyBudget>, ApiError> {
     access.require(Permission::WriteBudget)?;
     let workspace_id = access.workspace_id();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let version = feed::next_version(&mut tx).await?;
     let old = budget::monthly_for_update(&mut tx, workspace_id).await?;
     if body.monthly_budget_cents == Some(None) {
@@ -168,7 +168,7 @@ pub(super) fn default_failure_mode(of_workspace: FailureMode, auto_shutoff: bool
 )]
 async fn costs(State(state): State<AppState>, access: Access) -> Result<Json<body::Costs>, ApiError> {
     access.require(Permission::Read)?;
-    let budgets = budget::list(&state.db, access.workspace_id()).await?;
+    let budgets = budget::list(&mut *access.read(&state).await?, access.workspace_id()).await?;
     let states = if budgets.is_empty() {
         Vec::new()
     } else {

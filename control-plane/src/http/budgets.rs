@@ -10,11 +10,13 @@ use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::page::{self, Paged, Paging};
 use super::permission::Permission;
 use super::text;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
+use crate::db::api_key::{self, Key};
 use crate::db::budget::{self, Budget};
 use crate::db::capacity::Counted;
 use crate::db::feed::{self, Removal, ResourceType};
-use crate::db::{DbError, api, api_key};
+use crate::db::workspace::Workspace;
+use crate::db::{DbError, api};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -68,7 +70,13 @@ async fn list(
         subject: page::id("subjectId", filter.subject_id.as_deref())?,
         window: filter.window,
     };
-    let budgets = budget::page(&state.db, access.workspace_id(), &filter, &page).await?;
+    let budgets = budget::page(
+        &mut *access.read(&state).await?,
+        access.workspace_id(),
+        &filter,
+        &page,
+    )
+    .await?;
     let position = |budget: &Budget| (budget.created_at, budget.id);
     Ok(Json(page::list(&budgets, &page, position, show)))
 }
@@ -87,7 +95,7 @@ async fn show_one(
     ItemId(id): ItemId,
 ) -> Result<Tagged<body::Budget>, ApiError> {
     access.require(Permission::Read)?;
-    let budget = budget::by_id(&state.db, access.workspace_id(), id)
+    let budget = budget::by_id(&mut *access.read(&state).await?, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("budget"))?;
     Ok(Tagged(show(&budget)))
@@ -115,11 +123,11 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let budget = checked(&state, &access, &body)?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     capacity::require(&state, &mut tx, budget.workspace_id, Counted::Budgets).await?;
     refuse_foreign_subject(&mut tx, &budget).await?;
@@ -149,7 +157,7 @@ async fn update(
     Body(body): Body<body::ChangeBudget>,
 ) -> Result<Tagged<body::Budget>, ApiError> {
     access.require(Permission::WriteBudget)?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let mut budget = budget::for_update(&mut tx, access.workspace_id(), id)
         .await?
@@ -182,7 +190,7 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteBudget)?;
     let workspace_id = access.workspace_id();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let version = feed::next_version(&mut tx).await?;
     let budget = budget::for_update(&mut tx, workspace_id, id)
         .await?
@@ -214,10 +222,7 @@ fn checked(state: &AppState, access: &Access, body: &body::CreateBudget) -> Resu
         Some(subject) => check_subject(&mut faults, subject),
         None => (BudgetSubjectType::Workspace, String::new()),
     };
-    let window = body.window.unwrap_or(BudgetWindow::Month);
-    if !enforced::BUDGET_WINDOWS.contains(&window.as_str()) {
-        faults.not_supported("window", format!("{window} is not enforced yet"));
-    }
+    let window = window(&mut faults, "window", body.window.unwrap_or(BudgetWindow::Month));
     refuse_unsupported(&mut faults, body.thresholds.is_some(), body.top_up.is_some());
     let default = default_failure_mode(access.membership.workspace.failure_mode, body.auto_shutoff);
     let now = state.now();
@@ -229,7 +234,7 @@ fn checked(state: &AppState, access: &Access, body: &body::CreateBudget) -> Resu
         subject_type,
         subject,
         window,
-        limit: limit(&mut faults, body.limit_cents),
+        limit: limit(&mut faults, "limitCents", body.limit_cents),
         auto_shutoff: body.auto_shutoff,
         failure_mode: body.failure_mode.unwrap_or(default),
         created_at: now,
@@ -276,11 +281,39 @@ fn refuse_unsupported(faults: &mut Faults, thresholds: bool, top_up: bool) {
     }
 }
 
-fn limit(faults: &mut Faults, given: Cents) -> NanoUsd {
+/// The window of the field, if the data plane enforces it.
+pub(super) fn window(faults: &mut Faults, field: &str, given: BudgetWindow) -> BudgetWindow {
+    if !enforced::BUDGET_WINDOWS.contains(&given.as_str()) {
+        faults.not_supported(field, format!("{given} is not enforced yet"));
+    }
+    given
+}
+
+/// The limit of the field.
+pub(super) fn limit(faults: &mut Faults, field: &str, given: Cents) -> NanoUsd {
     if !(1..=NANO_USD_MAX).contains(&given.0.0) {
-        faults.invalid("limitCents", "must be above 0 and at most 900719925.4740991");
+        faults.invalid(field, "must be above 0 and at most 900719925.4740991");
     }
     given.0
+}
+
+/// The budget that a new key gets.
+pub(super) fn of_new_key(id: Uuid, workspace: &Workspace, key: &Key) -> Option<Budget> {
+    let default = workspace.default_key_budget?;
+    Some(Budget {
+        id,
+        workspace_id: workspace.id,
+        version: 1,
+        name: key.name.clone(),
+        subject_type: BudgetSubjectType::Key,
+        subject: key.id.to_string(),
+        window: default.window,
+        limit: default.limit,
+        auto_shutoff: default.auto_shutoff,
+        failure_mode: default_failure_mode(workspace.failure_mode, default.auto_shutoff),
+        created_at: key.created_at,
+        updated_at: key.created_at,
+    })
 }
 
 fn check_failure_mode(faults: &mut Faults, budget: &Budget) {
@@ -298,7 +331,7 @@ fn apply(access: &Access, budget: &mut Budget, change: &body::ChangeBudget) -> R
         budget.name = text::name(&mut faults, "name", name);
     }
     if let Some(cents) = change.limit_cents {
-        budget.limit = limit(&mut faults, cents);
+        budget.limit = limit(&mut faults, "limitCents", cents);
     }
     if let Some(auto_shutoff) = change.auto_shutoff
         && auto_shutoff != budget.auto_shutoff

@@ -7,7 +7,7 @@ use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::page::{self, NoFilter, Paged, Paging};
 use super::permission::Permission;
 use super::text;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
 use crate::data_plane_token;
 use crate::db::data_plane_node::{self as nodes, Node};
 use crate::db::data_plane_token::{self as tokens, Token};
@@ -47,9 +47,9 @@ async fn list(
     }: Paged<NoFilter>,
 ) -> Result<Json<List<body::DataPlaneToken>>, ApiError> {
     access.require(Permission::ReadDataPlanes)?;
-    let found = tokens::list(&state.db, access.workspace_id(), &page).await?;
+    let found = tokens::list(&mut *access.read(&state).await?, access.workspace_id(), &page).await?;
     let mut nodes: HashMap<Uuid, Vec<body::DataPlaneNode>> = HashMap::new();
-    for node in nodes::list(&state.db, access.workspace_id()).await? {
+    for node in nodes::list(&mut *access.read(&state).await?, access.workspace_id()).await? {
         nodes.entry(node.token_id).or_default().push(show_node(node));
     }
     let position = |token: &Token| (token.created_at, token.id);
@@ -79,14 +79,14 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let mut faults = Faults::default();
     let name = text::name(&mut faults, "name", &body.name);
     let name = faults.finish(name)?;
     let created_at = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let created = data_plane_token::create_for_workspace(
         &mut tx,
         state.clock.as_ref(),
@@ -134,10 +134,10 @@ async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteDataPlanes)?;
     let workspace_id = access.workspace_id();
-    let token = tokens::by_id(&state.db, workspace_id, id)
+    let token = tokens::by_id(&mut *access.read(&state).await?, workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound("data-plane token"))?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     if !data_plane_token::revoke(&mut tx, state.clock.as_ref(), workspace_id, id).await? {
         return Err(ApiError::NotFound("data-plane token"));
     }

@@ -237,6 +237,16 @@ impl From<RangeError> for ApiError {
     }
 }
 
+impl ApiError {
+    /// 429, to be tried again after so many milliseconds.
+    pub(crate) fn too_many(wait_ms: i64) -> Self {
+        let seconds = u32::try_from(wait_ms.max(1).unsigned_abs().div_ceil(1_000));
+        Self::TooMany {
+            retry_after_s: seconds.unwrap_or(u32::MAX),
+        }
+    }
+}
+
 impl From<HashError> for ApiError {
     fn from(error: HashError) -> Self {
         match error {

@@ -4,11 +4,11 @@ use super::client::Client;
 use super::error::ApiError;
 use super::layers::RequestId;
 use super::permission::{self, Permission};
-use crate::audit::{Actor, Origin};
+use crate::audit::{Actor, Origin, Write};
 use crate::auth::identity::{Credential, Identity};
 use crate::auth::{access_token, opaque};
-use crate::db;
 use crate::db::workspace::Membership;
+use crate::db::{self, DbError, tenant};
 use crate::state::AppState;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -16,6 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rateguard_api::problem::FieldError;
 use serde::de::DeserializeOwned;
+use sqlx::{Postgres, Transaction};
 use std::convert::Infallible;
 use uuid::Uuid;
 
@@ -268,8 +269,18 @@ impl Access {
     }
 
     /// Whom the audit log names.
-    pub(super) fn actor(&self) -> Actor {
+    fn actor(&self) -> Actor {
         Actor::of(self.caller, self.origin.clone())
+    }
+
+    /// A transaction that sees this workspace only; nothing is written with it.
+    pub(super) async fn read(&self, state: &AppState) -> Result<Transaction<'static, Postgres>, DbError> {
+        tenant::begin(&state.db, self.workspace_id()).await
+    }
+
+    /// A write in this workspace, by this caller.
+    pub(super) async fn write(&self, state: &AppState) -> Result<Write, DbError> {
+        Write::begin_in(state, self.workspace_id(), self.actor()).await
     }
 
     /// 403 unless the caller's role may do this.

@@ -6,6 +6,7 @@ use super::etag::Versioned;
 use super::extract;
 use crate::audit::{Entry, Write};
 use crate::db::idempotency::{self, Answer};
+use crate::db::tenant;
 use crate::state::AppState;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -128,13 +129,29 @@ pub(super) struct Creation<'a> {
 }
 
 impl Creation<'_> {
-    /// The answer, if this very request was answered before.
-    pub(super) async fn replayed(&self) -> Result<Option<Created>, ApiError> {
+    /// The answer, if this very request was answered before; else counts one more thing that the workspace makes, or
+    /// refuses it with 429 (CA-12).
+    pub(super) async fn admit(&self) -> Result<Option<Created>, ApiError> {
+        if let Some(earlier) = self.replayed().await? {
+            return Ok(Some(earlier));
+        }
+        let subject = if self.workspace_id.is_nil() {
+            self.user_id
+        } else {
+            self.workspace_id
+        };
+        let taken = self.state.creations.take(subject, self.state.clock.now_ms());
+        taken.map_err(ApiError::too_many)?;
+        Ok(None)
+    }
+
+    async fn replayed(&self) -> Result<Option<Created>, ApiError> {
         let Some(named) = &self.once.0 else {
             return Ok(None);
         };
         let since = self.since();
-        let found = idempotency::find(&self.state.db, self.workspace_id, self.user_id, &named.key, since);
+        let mut db = tenant::begin(&self.state.db, self.workspace_id).await?;
+        let found = idempotency::find(&mut db, self.workspace_id, self.user_id, &named.key, since);
         let Some(earlier) = found.await? else {
             return Ok(None);
         };

@@ -55,7 +55,7 @@ async fn list(
     }: Paged<NoFilter>,
 ) -> Result<Json<List<body::Invitation>>, ApiError> {
     access.require(Permission::Read)?;
-    let found = invitation::list(&state.db, access.workspace_id(), &page).await?;
+    let found = invitation::list(&mut *access.read(&state).await?, access.workspace_id(), &page).await?;
     let now = state.now();
     let position = |one: &Invitation| (one.created_at, one.id);
     Ok(Json(page::list(&found, &page, position, |one| show(one, now))))
@@ -85,7 +85,7 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let mut faults = Faults::default();
@@ -103,7 +103,7 @@ async fn create(
         expires_at: now + LIFETIME,
         outcome: None,
     };
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     refuse_needless(&mut tx, &access, &new).await?;
     invitation::insert(&mut tx, &new, token.sha256.as_bytes()).await?;
     let record = show(&new, now);
@@ -185,7 +185,7 @@ async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteMembers)?;
     let now = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let present = Present::lock(&mut tx, &access).await?;
     let found = invitation::for_update(&mut tx, present.workspace_id, id)
         .await?

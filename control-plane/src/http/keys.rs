@@ -1,6 +1,7 @@
 //! `/api/workspaces/{id}/keys`. The key itself is answered once; stored are its hash and its first characters.
 
 use super::apis::parse_ids;
+use super::budgets;
 use super::capacity;
 use super::error::{ApiError, Faults};
 use super::etag::{IfMatch, IfMatchParam, Tagged};
@@ -9,7 +10,7 @@ use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::page::{self, Paged, Paging};
 use super::permission::Permission;
 use super::text;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
 use crate::db::api_key::{self, Key};
 use crate::db::budget;
 use crate::db::capacity::Counted;
@@ -87,7 +88,14 @@ async fn list(
         environment: filter.environment,
         api_id: page::id("apiId", filter.api_id.as_deref())?,
     };
-    let keys = api_key::list(&state.db, access.workspace_id(), &filter, now, &page).await?;
+    let keys = api_key::list(
+        &mut *access.read(&state).await?,
+        access.workspace_id(),
+        &filter,
+        now,
+        &page,
+    )
+    .await?;
     let position = |key: &Key| (key.created_at, key.id);
     Ok(Json(page::list(&keys, &page, position, |key| show(key, now))))
 }
@@ -106,13 +114,15 @@ async fn show_one(
     ItemId(id): ItemId,
 ) -> Result<Tagged<body::Key>, ApiError> {
     access.require(Permission::Read)?;
-    let key = api_key::by_id(&state.db, access.workspace_id(), id)
+    let key = api_key::by_id(&mut *access.read(&state).await?, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("key"))?;
     Ok(Tagged(show(&key, state.now())))
 }
 
 /// Makes a key; the answer is the only one that holds the key itself
+///
+/// It gets the workspace's `defaultKeyBudget`, where there is one.
 #[utoipa::path(
     post,
     path = "/api/workspaces/{workspace_id}/keys",
@@ -134,7 +144,7 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let now = state.now();
@@ -166,12 +176,16 @@ async fn create(
         tags: Some(body.tags),
     };
     apply(&mut key, change, now)?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     capacity::require(&state, &mut tx, key.workspace_id, Counted::Keys).await?;
     refuse_foreign_apis(&mut tx, &key).await?;
     api_key::insert(&mut tx, &key, feed_version).await?;
     api_key::insert_secret(&mut tx, key.id, secret.digest, now).await?;
+    if let Some(budget) = budgets::of_new_key(state.new_id(), &access.membership.workspace, &key) {
+        capacity::require(&state, &mut tx, key.workspace_id, Counted::Budgets).await?;
+        budget::insert(&mut tx, &budget, feed_version).await?;
+    }
     let record = show(&key, now);
     let entry = entry(AuditAction::KeyCreate, &key).after(&record);
     let answer = body::KeyWithSecret {
@@ -204,7 +218,7 @@ async fn update(
 ) -> Result<Tagged<body::Key>, ApiError> {
     access.require(Permission::WriteKeys)?;
     let now = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let (mut key, feed_version) = locked(&mut tx, &access, id).await?;
     let before = show(&key, now);
     if_match.check(&before)?;
@@ -238,7 +252,7 @@ async fn revoke(
 ) -> Result<Tagged<body::Key>, ApiError> {
     access.require(Permission::WriteKeys)?;
     let now = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let (mut key, feed_version) = locked(&mut tx, &access, id).await?;
     let before = show(&key, now);
     if_match.check(&before)?;
@@ -277,7 +291,7 @@ async fn rotate(
         return Err(ApiError::invalid("overlapSeconds", "must be 0 to 2592000"));
     }
     let now = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let (mut key, feed_version) = locked(&mut tx, &access, id).await?;
     let before = show(&key, now);
     if_match.check(&before)?;
@@ -316,7 +330,7 @@ async fn delete(
     access.require(Permission::WriteKeys)?;
     let workspace_id = access.workspace_id();
     let now = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let (key, version) = locked(&mut tx, &access, id).await?;
     let before = show(&key, now);
     if_match.check(&before)?;

@@ -7,7 +7,7 @@ use super::extract::{Access, Body, ItemId};
 use super::page::{self, NoFilter, Paged, Paging};
 use super::permission::{self, Permission};
 use super::text;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
 use crate::db::member::{self, Member};
 use crate::db::{access_token, invitation, workspace};
 use crate::state::AppState;
@@ -49,7 +49,7 @@ async fn list(
     }: Paged<NoFilter>,
 ) -> Result<Json<List<body::Member>>, ApiError> {
     access.require(Permission::Read)?;
-    let members = member::list(&state.db, access.workspace_id(), &page).await?;
+    let members = member::list(&mut *access.read(&state).await?, access.workspace_id(), &page).await?;
     let position = |member: &Member| (member.created_at, member.user_id);
     Ok(Json(page::list(&members, &page, position, show)))
 }
@@ -68,8 +68,7 @@ async fn show_one(
     ItemId(id): ItemId,
 ) -> Result<Tagged<body::Member>, ApiError> {
     access.require(Permission::Read)?;
-    let mut connection = state.db.acquire().await?;
-    let found = member::by_id(&mut connection, access.workspace_id(), id).await?;
+    let found = member::by_id(&mut *access.read(&state).await?, access.workspace_id(), id).await?;
     Ok(Tagged(show(&found.ok_or(ApiError::NotFound("member"))?)))
 }
 
@@ -93,7 +92,7 @@ async fn update(
     Body(body): Body<body::UpdateMember>,
 ) -> Result<Tagged<body::Member>, ApiError> {
     access.require(Permission::WriteMembers)?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let present = Present::lock(&mut tx, &access).await?;
     let mut changed = present.member(&mut tx, id).await?;
     let before = show(&changed);
@@ -134,7 +133,7 @@ async fn remove(
     } else {
         access.require(Permission::WriteMembers)?;
     }
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let present = Present::lock(&mut tx, &access).await?;
     let gone = present.member(&mut tx, id).await?;
     let before = show(&gone);
@@ -175,7 +174,7 @@ async fn transfer(
     if heir == access.user_id() {
         return Err(ApiError::invalid("memberId", "must be another member"));
     }
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let present = Present::lock(&mut tx, &access).await?;
     if present.role != Role::Owner {
         return Err(BEYOND_YOUR_ROLE);

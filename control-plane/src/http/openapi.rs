@@ -124,6 +124,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     if given.iter().any(|name| name.eq_ignore_ascii_case("if-match")) {
         refusals.insert(412);
     }
+    if given
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case("idempotency-key"))
+    {
+        refusals.insert(429);
+    }
     let responses = operation.entry("responses").or_insert_with(|| json!({}));
     if let Some(responses) = responses.as_object_mut() {
         for refusal in refusals {

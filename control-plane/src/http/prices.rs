@@ -9,7 +9,7 @@ use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::page::{self, Paged, Paging};
 use super::permission::Permission;
 use super::text;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
 use crate::db::capacity::Counted;
 use crate::db::price::{self, Override};
 use crate::db::{DbError, feed};
@@ -61,7 +61,13 @@ async fn list(
 ) -> Result<Json<List<body::Price>>, ApiError> {
     access.require(Permission::Read)?;
     let model = page::text("model", filter.model)?;
-    let found = price::list(&state.db, access.workspace_id(), model.as_deref(), &page).await?;
+    let found = price::list(
+        &mut *access.read(&state).await?,
+        access.workspace_id(),
+        model.as_deref(),
+        &page,
+    )
+    .await?;
     let position = |price: &Override| (price.created_at, price.id);
     Ok(Json(page::list(&found, &page, position, show)))
 }
@@ -97,7 +103,7 @@ async fn show_one(
     ItemId(id): ItemId,
 ) -> Result<Tagged<body::Price>, ApiError> {
     access.require(Permission::Read)?;
-    let price = price::by_id(&state.db, access.workspace_id(), id)
+    let price = price::by_id(&mut *access.read(&state).await?, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("price"))?;
     Ok(Tagged(show(&price)))
@@ -125,7 +131,7 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let now = state.now();
@@ -140,7 +146,7 @@ async fn create(
         created_at: now,
         updated_at: now,
     };
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     capacity::require(&state, &mut tx, price.workspace_id, Counted::Prices).await?;
     price::insert(&mut tx, &price).await.map_err(model_taken)?;
@@ -169,7 +175,7 @@ async fn update(
 ) -> Result<Tagged<body::Price>, ApiError> {
     access.require(Permission::WritePrices)?;
     let now = state.now();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let mut price = price::for_update(&mut tx, access.workspace_id(), id)
         .await?
@@ -203,7 +209,7 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WritePrices)?;
     let workspace_id = access.workspace_id();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let price = price::for_update(&mut tx, workspace_id, id)
         .await?

@@ -10,7 +10,7 @@ use super::extract::{Access, Body, ItemId, OptionalBody};
 use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
 use super::page::{self, Paged, Paging};
 use super::permission::Permission;
-use crate::audit::{Entry, Write};
+use crate::audit::Entry;
 use crate::db::api;
 use crate::db::capacity::Counted;
 use crate::db::feed::{self, Removal, ResourceType};
@@ -70,7 +70,13 @@ async fn list(
         enabled: filter.enabled,
         mode: filter.mode,
     };
-    let rules = rule::list(&state.db, access.workspace_id(), &filter, &page).await?;
+    let rules = rule::list(
+        &mut *access.read(&state).await?,
+        access.workspace_id(),
+        &filter,
+        &page,
+    )
+    .await?;
     let position = |rule: &Rule| (rule.created_at, rule.id);
     Ok(Json(page::list(&rules, &page, position, check::show)))
 }
@@ -89,7 +95,7 @@ async fn show_one(
     ItemId(id): ItemId,
 ) -> Result<Tagged<body::Rule>, ApiError> {
     access.require(Permission::Read)?;
-    let rule = rule::by_id(&state.db, access.workspace_id(), id)
+    let rule = rule::by_id(&mut *access.read(&state).await?, access.workspace_id(), id)
         .await?
         .ok_or(ApiError::NotFound("rule"))?;
     Ok(Tagged(check::show(&rule)))
@@ -117,13 +123,13 @@ async fn create(
         workspace_id: access.workspace_id(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let now = state.now();
     let values = check::check(&body, access.membership.workspace.failure_mode)?;
     let rule = values.into_rule(state.new_id(), access.workspace_id(), 1, now, now);
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     capacity::require(&state, &mut tx, rule.workspace_id, Counted::Rules).await?;
     refuse_foreign_api(&mut tx, &rule).await?;
@@ -156,7 +162,7 @@ async fn update(
 ) -> Result<Tagged<body::Rule>, ApiError> {
     access.require(Permission::WriteRules)?;
     let workspace_id = access.workspace_id();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let old = rule::for_update(&mut tx, workspace_id, id)
         .await?
@@ -202,7 +208,7 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::WriteRules)?;
     let workspace_id = access.workspace_id();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let version = feed::next_version(&mut tx).await?;
     let rule = rule::for_update(&mut tx, workspace_id, id)
         .await?
@@ -253,11 +259,11 @@ async fn reset(
         ));
     }
     let workspace_id = access.workspace_id();
-    let rule = rule::by_id(&state.db, workspace_id, id)
+    let rule = rule::by_id(&mut *access.read(&state).await?, workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound("rule"))?;
     let subject_given = body.subject.is_some();
-    let tx = Write::begin(&state, access.actor()).await?;
+    let tx = access.write(&state).await?;
     let entry = entry(AuditAction::RuleReset, &rule).after(&body);
     let buckets_removed = state.limits.reset(workspace_id, rule.id, body.subject).await?;
     tx.commit(entry).await?;

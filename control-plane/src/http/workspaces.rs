@@ -4,17 +4,20 @@ use super::error::{ApiError, Faults};
 use super::etag::{IfMatch, IfMatchParam, Tagged};
 use super::extract::{Access, Body, Caller, SignedIn};
 use super::idempotency::{Created, Creating, Creation, IdempotencyKey};
+use super::page::{self, NoFilter, Paged, Paging};
 use super::permission::{self, Permission};
-use super::text;
+use super::{budgets, text};
 use crate::audit::{Actor, Entry, Origin, Write};
 use crate::auth::account;
 use crate::auth::identity::Identity;
 use crate::db::feed::{self, Removal, ResourceType};
-use crate::db::workspace::{self, Membership, Workspace};
+use crate::db::workspace::{self, DefaultKeyBudget, Membership, Workspace};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use rateguard_api::decimal::Cents;
 use rateguard_api::list::List;
 use rateguard_api::name::{AuditAction, FailureMode, Role};
 use rateguard_api::workspace as body;
@@ -38,6 +41,7 @@ pub(super) fn show(membership: &Membership) -> body::Workspace {
         time_zone,
         unpriced_model_policy,
         failure_mode,
+        default_key_budget,
         created_at,
         updated_at,
     } = workspace;
@@ -49,6 +53,11 @@ pub(super) fn show(membership: &Membership) -> body::Workspace {
             time_zone: time_zone.name().to_owned(),
             unpriced_model_policy: *unpriced_model_policy,
             failure_mode: *failure_mode,
+            default_key_budget: default_key_budget.map(|budget| body::DefaultKeyBudget {
+                limit_cents: Cents(budget.limit),
+                window: budget.window,
+                auto_shutoff: budget.auto_shutoff,
+            }),
         },
         role: *role,
         created_at: text::timestamp(*created_at),
@@ -62,14 +71,28 @@ pub(super) fn show(membership: &Membership) -> body::Workspace {
     path = "/api/workspaces",
     tag = "Workspaces",
     operation_id = "listWorkspaces",
+    params(Paging),
     responses((status = 200, body = List<body::Workspace>))
 )]
 async fn list(
     State(state): State<AppState>,
     Caller(identity): Caller,
+    Paged {
+        page,
+        filter: NoFilter {},
+    }: Paged<NoFilter>,
 ) -> Result<Json<List<body::Workspace>>, ApiError> {
-    let memberships = reached(&state, identity).await?;
-    Ok(Json(List::whole(memberships.iter().map(show).collect())))
+    let mut memberships = reached(&state, identity).await?;
+    memberships.sort_unstable_by_key(position);
+    if let Some(after) = &page.after {
+        memberships.retain(|membership| position(membership) > (after.at, after.id));
+    }
+    Ok(Json(page::list(&memberships, &page, position, show)))
+}
+
+/// Oldest first. Nobody is in so many that reading all of them for a page would cost more than asking for a part.
+fn position(membership: &Membership) -> (DateTime<Utc>, Uuid) {
+    (membership.workspace.created_at, membership.workspace.id)
 }
 
 /// The caller's workspaces, as far as what they showed reaches.
@@ -104,7 +127,7 @@ async fn create(
         workspace_id: Uuid::nil(),
         once,
     };
-    if let Some(earlier) = creation.replayed().await? {
+    if let Some(earlier) = creation.admit().await? {
         return Ok(earlier);
     }
     let mut faults = Faults::default();
@@ -170,7 +193,7 @@ async fn update(
     Body(body): Body<body::UpdateWorkspace>,
 ) -> Result<Tagged<body::Workspace>, ApiError> {
     access.require(Permission::WriteWorkspace)?;
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let feed_version = feed::next_version(&mut tx).await?;
     let mut membership = workspace::for_update(&mut tx, access.workspace_id(), access.user_id())
         .await?
@@ -222,7 +245,7 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     access.require(Permission::DeleteWorkspace)?;
     let id = access.workspace_id();
-    let mut tx = Write::begin(&state, access.actor()).await?;
+    let mut tx = access.write(&state).await?;
     let version = feed::next_version(&mut tx).await?;
     let membership = workspace::for_update(&mut tx, id, access.user_id())
         .await?
@@ -271,10 +294,11 @@ fn apply_settings(faults: &mut Faults, workspace: &mut Workspace, change: Option
         Some(mode) => workspace.failure_mode = mode,
         None => {}
     }
-    if default_key_budget.is_some() {
-        faults.not_supported(
-            "settings.defaultKeyBudget",
-            "budgets of keys are not enforced yet",
-        );
+    if let Some(wanted) = default_key_budget {
+        workspace.default_key_budget = wanted.map(|wanted| DefaultKeyBudget {
+            limit: budgets::limit(faults, "settings.defaultKeyBudget.limitCents", wanted.limit_cents),
+            window: budgets::window(faults, "settings.defaultKeyBudget.window", wanted.window),
+            auto_shutoff: wanted.auto_shutoff,
+        });
     }
 }

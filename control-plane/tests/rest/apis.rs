@@ -207,11 +207,6 @@ async fn bad_apis_name_the_field() {
         (with(openai(), "authType", json!("DIGEST")), "invalid", "authType"),
         (with(openai(), "authType", json!("NONE")), "invalid", "credential"),
         (with(openai(), "credential", json!(null)), "invalid", "credential"),
-        (
-            with(openai(), "credential", json!("a\r\nb: c")),
-            "invalid",
-            "credential",
-        ),
         (with(openai(), "credential", json!("")), "invalid", "credential"),
         (
             with(
@@ -228,8 +223,6 @@ async fn bad_apis_name_the_field() {
             "authHeaderName",
         ),
         (header(""), "invalid", "authHeaderName"),
-        (header("x-api-key\r\nhost"), "invalid", "authHeaderName"),
-        (header("{}"), "invalid", "authHeaderName"),
         (header("Host"), "invalid", "authHeaderName"),
         (header("x-rateguard-cluster"), "invalid", "authHeaderName"),
         (
@@ -458,4 +451,44 @@ async fn money_goes_in_and_out_exactly() {
         )
     );
     assert!(answer.str("/errors/0/message").contains("7 decimal places"));
+}
+
+#[tokio::test]
+async fn ca_09_line_breaks_and_templates_are_no_header() {
+    let app = App::start().await;
+    let ada = app.register("ada").await;
+    let by_header = with(openai(), "authType", json!("API_KEY_HEADER"));
+    let names = [
+        "x-api-key\r\nhost: evil.test",
+        "x-api-key\n",
+        "{}",
+        "${HOST}",
+        "{{ env.SECRET }}",
+        "%REQ(host)%",
+        "x api key",
+        "x-api-kéy",
+        "x-api-key\0",
+    ];
+    let values = ["sk\r\nhost: evil.test", "sk\n", "sk\0", "\u{7f}", "sk\tx"];
+    let named = names.map(|name| {
+        (
+            with(by_header.clone(), "authHeaderName", json!(name)),
+            "authHeaderName",
+        )
+    });
+    let valued = values.map(|value| (with(openai(), "credential", json!(value)), "credential"));
+    for (body, field) in named.into_iter().chain(valued) {
+        let answer = app.post(&ada.path("/apis"), &ada.token, body.clone()).await;
+        assert_eq!(
+            answer.problem(),
+            (422, "invalid".to_owned(), vec![field.to_owned()]),
+            "{body}"
+        );
+    }
+    // A value that looks like one of Envoy's or a shell's templates is a value: nothing expands it.
+    let plain = with(openai(), "credential", json!("%REQ(host)%${HOST}{{x}}"));
+    assert_eq!(
+        app.post(&ada.path("/apis"), &ada.token, plain).await.status,
+        StatusCode::CREATED
+    );
 }

@@ -1,5 +1,6 @@
 //! The collection of budgets, and how it goes with the short form.
 
+use crate::people::join;
 use crate::support::app::{App, Person};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -199,4 +200,93 @@ async fn ca_12_a_workspace_has_no_more_than_it_may() {
         )
         .await;
     assert_eq!(again.status, StatusCode::CREATED, "a deleted key makes room");
+}
+
+#[tokio::test]
+async fn ca_12_creations_have_a_pace_of_each_workspace() {
+    let app = App::start_with(|config| config.caps.creations_per_minute = 3).await;
+    let [ada, bob] = [app.register("ada").await, app.register("bob").await];
+    let create = async |person: &Person| {
+        app.post(&person.path("/keys"), &person.token, json!({"name": "k"}))
+            .await
+    };
+    for _ in 0..3 {
+        assert_eq!(create(&ada).await.status, StatusCode::CREATED);
+    }
+    let refused = create(&ada).await;
+    assert_eq!(refused.problem().0, 429);
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(
+        create(&bob).await.status,
+        StatusCode::CREATED,
+        "another workspace is not held back"
+    );
+    let keys = app.get(&ada.path("/keys"), &ada.token).await.body;
+    assert_eq!(keys["data"].as_array().unwrap().len(), 3);
+    // Outside of a workspace it is the person who is counted.
+    for number in 0..4 {
+        let made = app
+            .post("/api/workspaces", &bob.token, json!({"name": "w"}))
+            .await;
+        let expected = if number < 3 { 201 } else { 429 };
+        assert_eq!(made.status.as_u16(), expected, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn ca_02_a_members_keys_have_the_budget_that_admins_set_for_new_keys() {
+    let app = App::start().await;
+    let ada = app.register("ada").await;
+    let bob = join(&app, &ada, "bob", "MEMBER").await;
+    let before = made(&app, &bob_in(&ada, &bob), "/keys", json!({"name": "before"})).await;
+    let wanted = json!({"limitCents": 2.5, "window": "DAY", "autoShutoff": true});
+    let settings = json!({"settings": {"defaultKeyBudget": wanted}});
+    assert_eq!(
+        app.patch(&ada.path(""), &bob.token, settings.clone())
+            .await
+            .status,
+        StatusCode::FORBIDDEN
+    );
+    let set = app.patch(&ada.path(""), &ada.token, settings).await;
+    assert_eq!(set.body["settings"]["defaultKeyBudget"], wanted, "{set:?}");
+
+    let key = made(&app, &bob_in(&ada, &bob), "/keys", json!({"name": "after"})).await;
+    let listed = app.get(&ada.path("/budgets"), &bob.token).await.body;
+    let [budget] = listed["data"].as_array().unwrap().as_slice() else {
+        panic!("{listed}")
+    };
+    assert_eq!(
+        budget["subject"],
+        json!({"type": "KEY", "id": key["id"]}),
+        "not of {before}"
+    );
+    let shown = ["limitCents", "window", "autoShutoff", "failureMode"].map(|name| budget[name].clone());
+    assert_eq!(json!(shown), json!([2.5, "DAY", true, "BOUNDED_OPEN"]));
+    let budget = ada.path(&format!("/budgets/{}", id(budget)));
+    let raise = app.patch(&budget, &bob.token, json!({"limitCents": 1000})).await;
+    assert_eq!(raise.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        app.delete(&budget, &bob.token).await.status,
+        StatusCode::FORBIDDEN
+    );
+
+    let bad = json!({"settings": {"defaultKeyBudget": {"limitCents": 0}}});
+    let refused = app.patch(&ada.path(""), &ada.token, bad).await;
+    let field = "settings.defaultKeyBudget.limitCents".to_owned();
+    assert_eq!(refused.problem(), (422, "invalid".to_owned(), vec![field]));
+    let none = json!({"settings": {"defaultKeyBudget": null}});
+    let none = app.patch(&ada.path(""), &ada.token, none).await;
+    assert_eq!(none.body["settings"]["defaultKeyBudget"], json!(null));
+    made(&app, &ada, "/keys", json!({"name": "free"})).await;
+    let listed = app.get(&ada.path("/budgets"), &ada.token).await.body;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+}
+
+/// Bob, in Ada's workspace.
+fn bob_in(ada: &Person, bob: &Person) -> Person {
+    Person {
+        workspace_id: ada.workspace_id.clone(),
+        ..bob.clone()
+    }
 }

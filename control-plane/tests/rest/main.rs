@@ -18,6 +18,7 @@ mod openapi;
 mod people;
 mod prices;
 mod program;
+mod row_level_security;
 mod rules;
 mod schemathesis;
 mod sql;

@@ -39,7 +39,7 @@ async fn log_in(app: &App, name: &str, password: &str, headers: &[(&str, &str)])
 }
 
 /// A second person, in the first one's workspace.
-async fn join(app: &App, host: &Person, name: &str, role: &str) -> Person {
+pub(crate) async fn join(app: &App, host: &Person, name: &str, role: &str) -> Person {
     let guest = app.register(name).await;
     sqlx::query(
         "INSERT INTO membership (workspace_id, user_id, role, created_at) VALUES ($1::uuid, $2::uuid, $3, now())",

@@ -123,16 +123,6 @@ async fn what_is_not_enforced_is_refused_as_not_supported() {
             "{body}"
         );
     }
-    let settings = json!({"settings": {"defaultKeyBudget": {"monthlyBudgetCents": 5}}});
-    let answer = app.patch(&ada.path(""), &ada.token, settings).await;
-    assert_eq!(
-        answer.problem(),
-        (
-            422,
-            "not_supported".into(),
-            vec!["settings.defaultKeyBudget".into()]
-        )
-    );
 }
 
 #[tokio::test]

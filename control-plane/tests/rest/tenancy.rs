@@ -208,10 +208,17 @@ async fn workspaces_are_made_listed_and_changed() {
         (made.status, made.str("/slug"), made.str("/role")),
         (StatusCode::CREATED, "team-one", "OWNER")
     );
-    let settings = json!({"timeZone": "UTC", "unpricedModelPolicy": "block", "failureMode": "FAIL_OPEN"});
+    let settings = json!({"timeZone": "UTC", "unpricedModelPolicy": "block", "failureMode": "FAIL_OPEN",
+                          "defaultKeyBudget": null});
     assert_eq!(made.body["settings"], settings);
     let list = app.get("/api/workspaces", &ada.token).await;
     assert_eq!(list.body["data"].as_array().unwrap().len(), 2);
+    let first = app.get("/api/workspaces?limit=1", &ada.token).await;
+    assert_eq!(first.str("/data/0/id"), ada.workspace_id, "oldest first");
+    let next = format!("/api/workspaces?limit=1&cursor={}", first.str("/nextCursor"));
+    let second = app.get(&next, &ada.token).await;
+    assert_eq!(second.str("/data/0/id"), made.str("/id"));
+    assert_eq!(second.body["nextCursor"], json!(null));
     let taken = app
         .post(
             "/api/workspaces",

@@ -75,6 +75,7 @@ impl Answer {
 }
 
 /// Somebody signed in, in the workspace that registration made.
+#[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) token: String,
     pub(crate) cookie: String,

@@ -1,7 +1,8 @@
 //! Workspaces and their settings.
 
-use crate::name::{FailureMode, Role, UnpricedModelPolicy};
-use serde::de::IgnoredAny;
+use crate::clearable;
+use crate::decimal::Cents;
+use crate::name::{BudgetWindow, FailureMode, Role, UnpricedModelPolicy};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,27 @@ pub struct Settings {
     pub unpriced_model_policy: UnpricedModelPolicy,
     /// For rules and budgets that are made without one.
     pub failure_mode: FailureMode,
+    /// What new keys get; null: no budget of their own.
+    pub default_key_budget: Option<DefaultKeyBudget>,
+}
+
+/// The budget that every key gets when it is made. Keys that are there already keep what they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"limitCents": 500, "window": "DAY", "autoShutoff": true})))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DefaultKeyBudget {
+    pub limit_cents: Cents,
+    /// Absent: a calendar month.
+    #[serde(default = "calendar_month")]
+    pub window: BudgetWindow,
+    /// True: refuses with 402 when spent. False: only counts.
+    #[serde(default)]
+    pub auto_shutoff: bool,
+}
+
+fn calendar_month() -> BudgetWindow {
+    BudgetWindow::Month
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,8 +88,12 @@ pub struct SettingsChange {
     pub unpriced_model_policy: Option<UnpricedModelPolicy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_mode: Option<FailureMode>,
-    /// Known, but not enforced yet: refused as `not_supported`.
-    #[serde(default, skip_serializing)]
-    #[cfg_attr(feature = "openapi", schema(ignore))]
-    pub default_key_budget: Option<IgnoredAny>,
+    /// Null: new keys get none.
+    #[serde(
+        default,
+        deserialize_with = "clearable",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<DefaultKeyBudget>))]
+    pub default_key_budget: Option<Option<DefaultKeyBudget>>,
 }

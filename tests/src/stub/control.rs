@@ -13,6 +13,7 @@
 //! | `x-stub-pad-bytes` | lengthen the answer's text by n bytes |
 //! | `x-stub-fixture` | answer the bytes of `tests/fixtures/providers/<value>`, `.sse` as a stream |
 //! | `x-stub-content-type` | replaces the content type |
+//! | `x-stub-location` | answer 302 with this `location`, or the status of `x-stub-status` |
 //! | `x-stub-chunked` | send a JSON answer chunked, without content-length |
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub struct Control {
     pub fixture: Option<String>,
     pub content_type: Option<String>,
     pub chunked: bool,
+    pub location: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,7 @@ impl Control {
             "fixture" => self.fixture = Some(value.to_owned()),
             "content-type" => self.content_type = Some(value.to_owned()),
             "chunked" => self.chunked = true,
+            "location" => self.location = Some(value.to_owned()),
             _ => {}
         }
     }

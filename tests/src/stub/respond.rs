@@ -60,6 +60,11 @@ fn answer(request: &Request, control: &Control) -> Result<Answer> {
     if let Some(status) = status.filter(|s| *s >= 400) {
         return Ok(json(status, &error(provider, status), control));
     }
+    if let Some(location) = &control.location {
+        let mut answer = json(control.status.unwrap_or(302), "{}", control);
+        answer.extra_headers = format!("location: {location}\r\n");
+        return Ok(answer);
+    }
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let words = words(control);
     let text = words.concat();

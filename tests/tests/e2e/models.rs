@@ -1,7 +1,8 @@
 //! Usage of the two formats, JSON and stream, priced the same (SPEC 1.6).
 
-use crate::scene;
+use crate::{bare_scene, scene, stack, stub};
 use rateguard_tests::scene::Answer;
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -80,4 +81,40 @@ async fn requests_that_cost_nothing_say_so() {
         json!("server_error"),
         "the provider's own body"
     );
+}
+
+#[tokio::test]
+async fn a_catalogue_api_costs_what_the_catalogue_says_and_the_workspace_before_it() {
+    let scene = bare_scene().await;
+    let upstream = format!("http://{}", stub(stack().await).addr());
+    scene
+        .api(
+            json!({"name": "Catalogue", "slug": "catalogue", "baseUrl": upstream, "authType": "BEARER",
+                    "credential": "sk-upstream-canary", "costModel": {"type": "CATALOGUE"}}),
+        )
+        .await
+        .unwrap();
+    let key = scene.key(json!({})).await.unwrap();
+    scene.in_force().await.unwrap();
+    let cost = async |model: &str| {
+        let body =
+            json!({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9000});
+        let request = scene
+            .request(Method::POST, "/proxy/catalogue/v1/chat/completions", &key)
+            .header("x-stub-usage", "prompt=10000,completion=5000,cached=4000")
+            .json(&body);
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.status, 200, "{model}: {}", answer.text);
+        answer.header("x-rateguard-cost-cents").to_owned()
+    };
+    // 6 000 at 0.15, 4 000 at 0.075, 5 000 at 0.60 dollars a million.
+    assert_eq!(cost("gpt-4o-mini-2024-07-18").await, "0.42");
+    // 6 000 at 2.50, 4 000 at 1.25, 5 000 at 10.
+    assert_eq!(cost("gpt-4o-2024-08-06").await, "7");
+    let own = json!({"model": "gpt-4o-mini*",
+                     "prices": {"inputCostPer1kTokens": 1, "outputCostPer1kTokens": 2}});
+    scene.rest(Method::POST, "/prices", &own).await.unwrap();
+    scene.in_force().await.unwrap();
+    assert_eq!(cost("gpt-4o-mini-2024-07-18").await, "20");
+    assert_eq!(cost("gpt-4o-2024-08-06").await, "7");
 }

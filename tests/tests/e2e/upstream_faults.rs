@@ -132,3 +132,35 @@ async fn up_02_up_03_odd_line_ends_pass_unchanged() {
         }
     }
 }
+
+#[tokio::test]
+async fn ca_07_a_redirect_is_handed_on_and_never_followed() {
+    let (scene, key) = scene().await;
+    let stub = stub(stack().await);
+    // Where a followed redirect would be seen: the stub itself, in place of a metadata service.
+    let inside = format!("http://{}/latest/meta-data/ca-07-inside", stub.addr());
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .unwrap();
+    for status in ["301", "302", "303", "307", "308"] {
+        let request = scene
+            .chat(&key)
+            .header("x-test-id", "ca-07")
+            .header("x-stub-status", status)
+            .header("x-stub-location", &inside)
+            .build()
+            .unwrap();
+        let answer = client.execute(request).await.unwrap();
+        assert_eq!(answer.status().as_str(), status);
+        assert_eq!(
+            answer.headers()["location"],
+            inside.as_str(),
+            "as the provider said it"
+        );
+    }
+    let inside = |target: &str| target.contains("ca-07-inside");
+    assert!(!stub.log().all().iter().any(|received| inside(&received.target)));
+    assert_eq!(stub.log().of_test("ca-07").len(), 5);
+}

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// More rounds than one: for a machine that has the time.
 const ROUNDS: &str = "RATEGUARD_CHAOS_ROUNDS";
-const CLIENTS: usize = 4;
+const CLIENTS: usize = 6;
 /// How long a part is away, and how long it is back before the next one goes.
 const AWAY: Duration = Duration::from_millis(700);
 const BACK: Duration = Duration::from_millis(700);
@@ -96,7 +96,9 @@ impl Act {
             books.stack.kill(*part);
             tokio::time::sleep(AWAY).await;
             books.stack.restart(*part).await.expect("it comes back");
-            tokio::time::sleep(BACK).await;
+            // Who asks a new Envoy before it has its configuration is held for a second.
+            let back = if *part == Part::Envoy { BACK * 3 } else { BACK };
+            tokio::time::sleep(back).await;
         }
         let told = clients.stop().await;
         let mut upstream = BTreeMap::<String, Vec<Received>>::new();

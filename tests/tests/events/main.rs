@@ -100,7 +100,7 @@ macro_rules! on {
             }
 
             #[tokio::test]
-            async fn ev_06_a_consumer_killed_before_its_acknowledgement_stores_once() {
+            async fn ev_06_a_consumer_that_reads_again_what_it_stored_stores_once() {
                 let _alone = BREAKING.write().await;
                 outages::consumer_killed(&books($bus).await).await;
             }
@@ -109,6 +109,12 @@ macro_rules! on {
             async fn ev_13_books_agree_after_every_part_was_killed_under_load() {
                 let _alone = BREAKING.write().await;
                 chaos::run($bus).await;
+            }
+
+            #[tokio::test]
+            async fn ev_06_a_consumer_killed_between_insert_and_acknowledgement_stores_once() {
+                let _alone = BREAKING.write().await;
+                outages::killed_before_the_answer(&books($bus).await).await;
             }
 
             #[tokio::test]

@@ -2,10 +2,11 @@
 
 use crate::books::{Books, WITHIN, event, eventually, ids_of};
 use crate::suite::{accounts_agree, governed, requests};
+use rateguard_tests::proxy::Wire;
 use rateguard_tests::scene::{Answer, Key, Scene};
-use rateguard_tests::stack::Part;
 use rateguard_tests::stack::ports::{self, loopback};
 use rateguard_tests::stack::process::GRACE;
+use rateguard_tests::stack::{Link, Part};
 use rateguard_wire::v1::RequestEvent;
 use std::cell::Cell;
 use std::time::Duration;
@@ -139,11 +140,53 @@ pub(crate) async fn consumer_killed(books: &Books) {
     has_exactly(&all).await;
 }
 
+/// ClickHouse has the rows, and its answer is still on the wire when the consumer dies.
+pub(crate) async fn killed_before_the_answer(books: &Books) {
+    let workspaces: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
+    let some = || -> Vec<Vec<_>> {
+        workspaces
+            .iter()
+            .map(|workspace| (0..20).map(|n| event(*workspace, n)).collect())
+            .collect()
+    };
+    let first = some();
+    books.report(first.concat()).await.expect("taken");
+    for (workspace, events) in workspaces.iter().zip(&first) {
+        books.has_exactly(&workspace.to_string(), &ids_of(events)).await;
+    }
+    let wire = books.stack.proxy(Link::ControlPlaneToClickHouse);
+    wire.set(Wire::Delay(Duration::from_secs(2)));
+    let second = some();
+    books.report(second.concat()).await.expect("taken");
+    eventually("rows whose answer is on its way", WITHIN, async || {
+        books.ids(&workspaces[0].to_string()).await.len() == 40
+    })
+    .await;
+    books.stack.kill(Part::ControlPlane);
+    let waiting = books.bus.waiting(books.stack).await;
+    assert!(waiting > 0, "all was acknowledged before ClickHouse answered");
+    wire.set(Wire::Pass);
+    books
+        .stack
+        .restart(Part::ControlPlane)
+        .await
+        .expect("it comes back");
+    eventually("nothing waits", WITHIN, async || {
+        books.bus.waiting(books.stack).await == 0
+    })
+    .await;
+    for ((workspace, first), second) in workspaces.iter().zip(first).zip(second) {
+        let all = [first, second].concat();
+        books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
+    }
+}
+
 pub(crate) async fn clickhouse_away(books: &Books) {
     let workspace = Uuid::now_v7();
     books.stack.kill(Part::ClickHouse);
     let mut all = Vec::new();
-    for _ in 0..30 {
+    // More than a lane takes on: its partition rests.
+    for _ in 0..80 {
         let batch: Vec<_> = (0..100).map(|n| event(workspace, n)).collect();
         books
             .report(batch.clone())

@@ -8,7 +8,7 @@ use crate::analytics::Reader;
 use crate::analytics::query::range::{self, Plan};
 use crate::analytics::query::{Filter, QueryError};
 use crate::audit::Origin;
-use crate::db::names;
+use crate::db::{names, tenant};
 use crate::http::error::ApiError;
 use crate::http::extract::{Access, Caller};
 use crate::state::AppState;
@@ -219,7 +219,12 @@ async fn latency(
     };
     let ids = by_api.iter().filter_map(|group| group.key.first()?.parse().ok());
     let ids: Vec<Uuid> = ids.collect();
-    let known = names::of_apis(&state.db, workspace_id, &ids).await?;
+    let known = names::of_apis(
+        &mut *tenant::begin(&state.db, workspace_id).await?,
+        workspace_id,
+        &ids,
+    )
+    .await?;
     let mut apis: Vec<body::ApiLatency> = ids
         .into_iter()
         .zip(&by_api)

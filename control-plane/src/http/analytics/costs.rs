@@ -5,7 +5,7 @@ use super::{own, reader, show};
 use crate::analytics::query::range::{HOUR, MINUTE};
 use crate::analytics::query::usage::Sums;
 use crate::audit::Origin;
-use crate::db::names;
+use crate::db::{names, tenant};
 use crate::http::error::ApiError;
 use crate::http::extract::{Access, Caller};
 use crate::http::page;
@@ -115,10 +115,11 @@ async fn known_names(
 ) -> Result<HashMap<Uuid, String>, ApiError> {
     let ids = groups.iter().filter_map(|sums| sums.key.first()?.parse().ok());
     let ids: Vec<Uuid> = ids.collect();
+    let mut db = tenant::begin(&state.db, workspace_id).await?;
     Ok(match by {
-        CostGrouping::Api => names::of_apis(&state.db, workspace_id, &ids).await?,
-        CostGrouping::Key => names::of_keys(&state.db, workspace_id, &ids).await?,
-        CostGrouping::Member => names::of_people(&state.db, &ids).await?,
+        CostGrouping::Api => names::of_apis(&mut db, workspace_id, &ids).await?,
+        CostGrouping::Key => names::of_keys(&mut db, workspace_id, &ids).await?,
+        CostGrouping::Member => names::of_people(&mut db, &ids).await?,
         CostGrouping::Model | CostGrouping::Tag | CostGrouping::Endpoint => HashMap::new(),
     })
 }

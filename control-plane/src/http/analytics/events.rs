@@ -5,7 +5,7 @@ use super::{own, reader, show, tail};
 use crate::analytics::query::events::{EventFilter, Place, Slice};
 use crate::analytics::{ApiEvent, Reader};
 use crate::audit::Origin;
-use crate::db::names;
+use crate::db::{names, tenant};
 use crate::http::error::ApiError;
 use crate::http::extract::{Access, Caller};
 use crate::http::page;
@@ -239,8 +239,9 @@ pub(super) async fn shown(
         ids.dedup();
         ids
     };
-    let apis = names::of_apis(db, workspace_id, &distinct(|event| event.api_id)).await?;
-    let keys = names::of_keys(db, workspace_id, &distinct(|event| event.api_key_id)).await?;
+    let mut db = tenant::begin(db, workspace_id).await?;
+    let apis = names::of_apis(&mut db, workspace_id, &distinct(|event| event.api_id)).await?;
+    let keys = names::of_keys(&mut db, workspace_id, &distinct(|event| event.api_key_id)).await?;
     let named = events.iter().map(|event| body::Event {
         api_name: apis.get(&event.api_id).cloned(),
         key_name: keys.get(&event.api_key_id).cloned(),

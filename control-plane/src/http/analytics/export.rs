@@ -8,7 +8,7 @@ use crate::analytics::ApiEvent;
 use crate::analytics::query::events::{self, EventFilter, Slice};
 use crate::analytics::query::{QueryError, Reader};
 use crate::audit::Origin;
-use crate::db::names;
+use crate::db::{names, tenant};
 use crate::http::error::ApiError;
 use crate::http::extract::{Access, Caller};
 use crate::state::AppState;
@@ -207,12 +207,22 @@ impl Export {
 
     async fn write(&mut self, event: &ApiEvent) -> Result<(), ApiError> {
         if !self.apis.contains_key(&event.api_id) {
-            let found = names::of_apis(&self.db, self.workspace_id, &[event.api_id]).await?;
+            let found = names::of_apis(
+                &mut *tenant::begin(&self.db, self.workspace_id).await?,
+                self.workspace_id,
+                &[event.api_id],
+            )
+            .await?;
             let name = found.into_values().next().unwrap_or_default();
             self.apis.insert(event.api_id, name);
         }
         if !self.keys.contains_key(&event.api_key_id) {
-            let found = names::of_keys(&self.db, self.workspace_id, &[event.api_key_id]).await?;
+            let found = names::of_keys(
+                &mut *tenant::begin(&self.db, self.workspace_id).await?,
+                self.workspace_id,
+                &[event.api_key_id],
+            )
+            .await?;
             let name = found.into_values().next().unwrap_or_default();
             self.keys.insert(event.api_key_id, name);
         }

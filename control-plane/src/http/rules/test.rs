@@ -37,14 +37,15 @@ pub(super) async fn test(
     access.require(Permission::Read)?;
     let request = Request::check(body)?;
     let workspace_id = access.workspace_id();
+    let mut db = access.read(&state).await?;
     let found = match &request.target {
         // A slug of other characters is nobody's, and NUL is no text for Postgres.
         Target::Proxy { slug, .. } if slug.contains('\0') => None,
-        Target::Proxy { slug, rest } => api::by_slug(&state.db, workspace_id, slug)
+        Target::Proxy { slug, rest } => api::by_slug(&mut db, workspace_id, slug)
             .await?
             .map(|api| (upstream_path(&api, rest), api)),
         Target::Api { id, endpoint } => {
-            let api = api::by_id(&state.db, workspace_id, *id).await?;
+            let api = api::by_id(&mut db, workspace_id, *id).await?;
             Some((endpoint.clone(), api.ok_or_else(unknown_api)?))
         }
     };
@@ -55,7 +56,7 @@ pub(super) async fn test(
             rules: Vec::new(),
         }));
     };
-    let mut rules: Vec<(Rule, rule::Rule)> = rule::all(&state.db, workspace_id)
+    let mut rules: Vec<(Rule, rule::Rule)> = rule::all(&mut db, workspace_id)
         .await?
         .into_iter()
         .map(|stored| (model(&stored), stored))
