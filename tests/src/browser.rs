@@ -29,9 +29,11 @@ use crate::stack::wait::until;
 /// How long a page may take to be as wished: ten times what an idle machine needs.
 pub const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 
-/// No sandbox: it does not start as root, and the pages are our own.
-const ARGUMENTS: [&str; 7] = [
+/// No sandbox: it does not start as root, and the pages are our own. Nothing is kept on disk, where a busy machine would
+/// make the browser wait.
+const ARGUMENTS: [&str; 8] = [
     "--headless=new",
+    "--incognito",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -48,6 +50,9 @@ const BY_TEXT: &str = r"
         (element.ariaLabel || element.innerText).split('\n').some(line => line.trim().startsWith(arguments[0]))
         && !element.disabled && element.getClientRects().length > 0) ?? null";
 
+/// How much of a page is worth a picture; null for what is seen of it.
+const PICTURED: &str = "return document.querySelector('dialog[open]') ? null
+    : [innerWidth, Math.min(Math.max(document.documentElement.scrollHeight, 600), 3000)]";
 const TO_THE_MIDDLE: &str = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})";
 
 /// What a message says of a page: where it is, what it complains of, what it shows.
@@ -55,7 +60,9 @@ const PAGE: &str = r"
     const main = document.querySelector('dialog[open]') ?? document.querySelector('main') ?? document.body;
     const faults = [...document.querySelectorAll('.fault, .notice.bad, .toast')].map(one => one.innerText);
     const shown = main.innerText.replaceAll(/\s+/g, ' ').slice(0, 1500);
-    return location.pathname + ', its faults ' + JSON.stringify(faults) + ', and shows: ' + shown";
+    const files = performance.getEntriesByType('resource').map(one => one.name.split('/').pop()).slice(-20);
+    return location.pathname + ', its faults ' + JSON.stringify(faults) + ', and shows: ' + shown
+        + '\\nits last files: ' + files.join(' ')";
 
 /// What the page's console has said since it was last asked: chromedriver's own command.
 #[derive(Debug)]
@@ -310,16 +317,18 @@ impl Browser {
             .map(drop)
     }
 
-    /// Writes the whole page, down to 3 000 px, to a PNG file.
+    /// Writes the whole page, down to 3 000 px, to a PNG file; with a dialog open what is seen of the page.
     ///
     /// # Errors
     /// The browser refuses it, or the file cannot be written.
     pub async fn picture(&self, file: &Path) -> Result<()> {
-        let script =
-            "return [innerWidth, Math.min(Math.max(document.documentElement.scrollHeight, 600), 3000)]";
-        let size = self.run(script, &[]).await?;
-        let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
-        let wanted = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let size = self.run(PICTURED, &[]).await?;
+        let wanted = if size.is_null() {
+            json!({"format": "png"})
+        } else {
+            let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
+            json!({"format": "png", "captureBeyondViewport": true, "clip": clip})
+        };
         let answer = self.devtools("Page.captureScreenshot", &wanted).await?;
         let data = STANDARD.decode(answer["data"].as_str().context("no picture")?)?;
         std::fs::write(file, data).with_context(|| format!("writing {}", file.display()))

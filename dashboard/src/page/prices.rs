@@ -5,7 +5,7 @@ use super::head::PageHead;
 use super::price_editor::{PRICES, PriceEditor, Values};
 use crate::api::{Call, Loaded, use_load, use_pages};
 use crate::app::Here;
-use crate::show::money::per_million;
+use crate::show::money::price_per_million;
 use crate::state::permission::Need;
 use crate::state::table::SortKey;
 use crate::ui::{Button, Column, Empty, Failed, Glyph, Icon, Kind, Menu, Pager, Row, Skeletons, Table, Tabs};
@@ -148,7 +148,7 @@ fn row(
     cells.extend(PRICES.iter().take(SHOWN).map(|(_, _, read)| match read(prices) {
         None => (Html::from("–"), SortKey::Missing),
         Some(price) => (
-            Html::from(["$", &per_million(price).unwrap_or_default()].concat()),
+            Html::from(price_per_million(price).unwrap_or_default()),
             SortKey::Number(price.0.0 as f64),
         ),
     }));

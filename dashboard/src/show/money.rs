@@ -70,6 +70,18 @@ pub fn per_million(price: Cents) -> Option<String> {
     Some(show_fixed(nanos_per_million, 9))
 }
 
+/// [`per_million`] for reading: with two decimals where it has fewer, `$2.50`.
+pub fn price_per_million(price: Cents) -> Option<String> {
+    let text = per_million(price)?;
+    let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let rest = match decimals {
+        0 => ".00",
+        1 => "0",
+        _ => "",
+    };
+    Some(["$", &text, rest].concat())
+}
+
 /// Dollars per million tokens as cents per 1 000, for the API.
 pub fn per_thousand(dollars_per_million: &str) -> Option<String> {
     let nanos = parse_fixed(dollars_per_million.trim().trim_start_matches('$'), 9).ok()?;
@@ -83,6 +95,19 @@ mod tests {
 
     fn nanos(amount: i64) -> Cents {
         Cents(NanoUsd(amount))
+    }
+
+    #[test]
+    fn prices_have_two_decimals_at_least_and_all_that_they_need() {
+        for (cents_per_thousand, text) in [
+            ("0.25", "$2.50"),
+            ("0.8", "$8.00"),
+            ("0.0000001", "$0.000001"),
+            ("0.1875", "$1.875"),
+        ] {
+            let price = Cents(NanoUsd(parse_fixed(cents_per_thousand, 7).unwrap()));
+            assert_eq!(price_per_million(price).as_deref(), Some(text));
+        }
     }
 
     #[test]

@@ -34,6 +34,48 @@ async fn a_budget_is_made_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_price_is_set_changed_and_deleted() {
+    let (_scene, browser) = visit().await;
+    open(&browser, "/prices").await;
+    browser.press("Set a price").await.unwrap();
+    browser.fill("#f-model", "acme-*").await.unwrap();
+    browser
+        .fill("#f-prices-inputCostPer1kTokens", "cheap")
+        .await
+        .unwrap();
+    browser
+        .fill("#f-prices-outputCostPer1kTokens", "8")
+        .await
+        .unwrap();
+    browser.press("Save price").await.unwrap();
+    faulty(&browser, "prices-inputCostPer1kTokens").await;
+    browser
+        .fill("#f-prices-inputCostPer1kTokens", "2.50")
+        .await
+        .unwrap();
+    browser.fill("#f-model", "").await.unwrap();
+    browser.press("Save price").await.unwrap();
+    faulty(&browser, "model").await;
+    browser.fill("#f-model", "acme-*").await.unwrap();
+    browser.press("Save price").await.unwrap();
+    browser.reads("$2.50").await.unwrap();
+
+    from_menu(&browser, "Edit").await;
+    browser
+        .fill("#f-prices-inputCostPer1kTokens", "3.25")
+        .await
+        .unwrap();
+    browser.press("Save price").await.unwrap();
+    browser.reads("$3.25").await.unwrap();
+    delete_from_menu(&browser, "Delete…", "acme-*", "Delete price").await;
+    browser
+        .sees("!document.body.innerText.includes('$3.25')")
+        .await
+        .unwrap();
+    no_complaints(&browser).await;
+}
+
+#[tokio::test]
 async fn an_invitation_is_made_and_taken_back() {
     let (_scene, browser) = visit().await;
     open(&browser, "/team").await;

@@ -64,6 +64,9 @@ async fn furnish() -> Result<Furnished> {
         "name": "Checkout, a day", "subject": subject, "window": "DAY", "limitCents": "3", "autoShutoff": true,
     });
     scene.rest(Method::POST, "/budgets", &budget).await?;
+    let prices = json!({"inputCostPer1kTokens": "0.25", "outputCostPer1kTokens": "1", "cachedInputCostPer1kTokens": "0.0625"});
+    let price = json!({"model": "acme-large-*", "prices": prices});
+    scene.rest(Method::POST, "/prices", &price).await?;
     let invitation = json!({"email": "grace.hopper@example.com", "role": "VIEWER"});
     scene.rest(Method::POST, "/invitations", &invitation).await?;
     let token = json!({"name": "Gateway, Frankfurt"});

@@ -1,6 +1,6 @@
 //! From nothing to the first governed request, as a new user does it.
 
-use crate::{browser, loaded, no_complaints, stack};
+use crate::{COUNTED_WITHIN, browser, loaded, no_complaints, stack};
 use rateguard_tests::scene::{Answer, PASSWORD};
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,12 @@ async fn a_new_user_gets_to_the_first_governed_request() {
         .sees_within("document.querySelector('.waiting.good')", SEEN_WITHIN)
         .await
         .unwrap();
+
+    // It is in the log, priced or not.
+    browser.open("/analytics").await.unwrap();
+    let logged =
+        "[...document.querySelectorAll('.log .line')].some(line => line.innerText.includes('/charges'))";
+    browser.sees_within(logged, COUNTED_WITHIN).await.unwrap();
 
     // The key was shown once.
     browser.open("/welcome").await.unwrap();

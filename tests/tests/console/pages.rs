@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// What is read, of a session.
-pub(crate) const READING_PAGES: [&str; 11] = [
+pub(crate) const READING_PAGES: [&str; 12] = [
     "/overview",
     "/analytics",
     "/costs",
     "/apis",
     "/keys",
     "/rules",
+    "/prices",
     "/team",
     "/audit",
     "/data-planes",
@@ -33,8 +34,12 @@ const PUBLIC_PAGES: [&str; 7] = [
     "/design",
     "/no-such-page",
 ];
-/// Dialogs: their page, and what is pressed, one after the other.
-const DIALOGS: [(&str, &[&str]); 9] = [
+/// What opens the details of the newest request.
+const NEWEST: &str = "css .log .line:not(.head)";
+/// Dialogs: their page, and what is pressed, one after the other: a text, or what a selector finds.
+const DIALOGS: [(&str, &[&str]); 11] = [
+    ("/analytics", &[NEWEST]),
+    ("/prices", &["Set a price"]),
     ("/costs", &["Change"]),
     ("/costs", &["Add budget"]),
     ("/team", &["Invite"]),
@@ -93,15 +98,18 @@ async fn every_dialog_is_accessible_and_fits() {
     for (page, presses) in DIALOGS {
         browser.size(WIDTHS[0].1, WIDTHS[0].2).await.unwrap();
         open(&browser, page).await;
-        for text in presses {
-            browser.press(text).await.unwrap();
+        for press in presses {
+            match press.strip_prefix("css ") {
+                Some(selector) => browser.click(selector).await.unwrap(),
+                None => browser.press(press).await.unwrap(),
+            }
         }
         browser
             .sees("document.querySelector('dialog[open], .menu .list')")
             .await
             .unwrap();
         browser.run(&axe, &[]).await.unwrap();
-        let view = format!("{page} {}", presses.join(" "));
+        let view = format!("{page} {}", presses.join(" ").replace(NEWEST, "newest"));
         faults.extend(look(&browser, &view).await);
     }
     assert!(faults.is_empty(), "{faults:#?}");
