@@ -166,13 +166,7 @@ async fn look(browser: &Browser, name: &str) -> Vec<String> {
             if over != json!(0) {
                 faults.push(format!("{view}: {over} px too wide"));
             }
-            // Colours do not depend on the width, nor anything else on the colours.
-            let rules = match (dark, size) {
-                (false, _) => json!({"resultTypes": ["violations"]}),
-                (true, "wide") => json!({"resultTypes": ["violations"], "runOnly": ["color-contrast"]}),
-                (true, _) => Value::Null,
-            };
-            if !rules.is_null() {
+            if let Some(rules) = rules(size == "wide", dark) {
                 let found = browser.run(AXE, &[rules]).await.unwrap();
                 let found = found.as_array().into_iter().flatten().filter_map(Value::as_str);
                 faults.extend(found.map(|fault| format!("{view}: {fault}")));
@@ -181,6 +175,23 @@ async fn look(browser: &Browser, name: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+/// What axe looks for: everything once, then what the colours, or the width, can change.
+fn rules(wide: bool, dark: bool) -> Option<Value> {
+    let only = |rules: &[&str]| json!({"resultTypes": ["violations"], "runOnly": rules});
+    match (wide, dark) {
+        (true, false) => Some(json!({"resultTypes": ["violations"]})),
+        (true, true) => Some(only(&["color-contrast"])),
+        (false, false) => Some(only(&[
+            "button-name",
+            "link-name",
+            "label",
+            "scrollable-region-focusable",
+            "target-size",
+        ])),
+        (false, true) => None,
+    }
 }
 
 /// Colours change by a transition: its middle is neither one nor the other.

@@ -25,7 +25,7 @@ async fn no_token_is_where_a_script_of_another_page_finds_it() {
     let kept = browser.run(kept, &[]).await.unwrap();
     assert!(!kept.as_str().unwrap().contains("eyJ"), "{kept}");
     let cookies = browser
-        .devtools("Storage.getCookies", &serde_json::json!({}))
+        .devtools("Network.getAllCookies", &serde_json::json!({}))
         .await
         .unwrap();
     let cookies = cookies["cookies"].as_array().unwrap();
