@@ -138,6 +138,9 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::{Algorithm, EncodingKey};
+    use rsa::RsaPrivateKey;
+    use rsa::pkcs8::DecodePrivateKey as _;
+    use rsa::traits::PublicKeyParts as _;
     use serde_json::{Value, json};
 
     const NOW_MS: i64 = 1_800_000_000_000;
@@ -256,7 +259,7 @@ mod tests {
         assert_eq!(part(&token, 0)["alg"], "RS256");
         assert_eq!(signer.verify(&token, NOW_MS).unwrap().user_id, Uuid::from_u128(1));
         // What everybody may know of the key, taken for an HMAC secret.
-        let public = signer.signing.decoding.as_bytes().to_vec();
+        let public = RsaPrivateKey::from_pkcs8_pem(&pem).unwrap().n().to_bytes_be();
         let header = Header {
             kid: Some(signer.signing.kid.clone()),
             ..Header::new(Algorithm::HS256)

@@ -44,7 +44,12 @@ struct StoredPrices {
 
 /// The column's value.
 pub fn to_json(model: &CostModel) -> Value {
-    let stored = match model {
+    // Strings and integers only: serialising cannot fail.
+    serde_json::to_value(stored(model)).unwrap_or(Value::Null)
+}
+
+fn stored(model: &CostModel) -> Stored {
+    match model {
         CostModel::PerRequest { cost } => Stored::PerRequest { cost: cost.0 },
         CostModel::PerToken(TokenPricing {
             default_prices,
@@ -53,9 +58,7 @@ pub fn to_json(model: &CostModel) -> Value {
             default: default_prices.as_ref().map(store_prices),
             models: models.iter().map(store_model).collect(),
         },
-    };
-    // Strings and integers only: serialising cannot fail.
-    serde_json::to_value(stored).unwrap_or(Value::Null)
+    }
 }
 
 /// Reads the column's value.
@@ -85,7 +88,9 @@ pub fn price_version(model: Option<&CostModel>) -> String {
     let Some(model) = model else {
         return "unpriced".to_owned();
     };
-    let digest = Digest::of(to_json(model).to_string().as_bytes());
+    // Fields in the order of the structs, which no build setting changes.
+    let text = serde_json::to_string(&stored(model)).unwrap_or_default();
+    let digest = Digest::of(text.as_bytes());
     let id: String = hex::encode(digest.as_bytes()).chars().take(16).collect();
     format!("prices-{id}")
 }

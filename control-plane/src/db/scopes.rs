@@ -70,8 +70,8 @@ mod tests {
         let scopes = vec![Scope::PerKey, Scope::PerIp { trusted_hops: 1 }];
         let json = to_json(&scopes);
         assert_eq!(
-            json.to_string(),
-            r#"[{"type":"PER_KEY"},{"trustedHops":1,"type":"PER_IP"}]"#
+            json,
+            serde_json::json!([{"type": "PER_KEY"}, {"type": "PER_IP", "trustedHops": 1}])
         );
         assert_eq!(from_json(json).unwrap(), scopes);
     }

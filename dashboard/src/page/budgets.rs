@@ -36,6 +36,15 @@ fn window_name(window: BudgetWindow) -> &'static str {
     }
 }
 
+/// The windows that the data plane enforces, to choose from.
+pub(super) fn windows() -> Vec<(AttrValue, AttrValue)> {
+    BudgetWindow::ALL
+        .iter()
+        .filter(|window| enforced::BUDGET_WINDOWS.contains(&window.as_str()))
+        .map(|window| (window.as_str().into(), window_name(*window).into()))
+        .collect()
+}
+
 fn subject_name(subject: BudgetSubjectType) -> &'static str {
     match subject {
         BudgetSubjectType::Workspace => "The whole workspace",
@@ -291,10 +300,6 @@ fn EditBudget(props: &EditProps) -> Html {
         .filter(|kind| enforced::BUDGET_SUBJECTS.contains(&kind.as_str()))
         .map(|kind| (kind.as_str().into(), subject_name(*kind).into()))
         .collect();
-    let windows: Vec<(AttrValue, AttrValue)> = BudgetWindow::ALL
-        .iter()
-        .map(|window| (window.as_str().into(), window_name(*window).into()))
-        .collect();
     let subject = form.get("subject").to_owned();
     html! {
         <Dialog title={if edit { "Edit budget" } else { "Add a budget" }} onclose={props.onclose.clone()}>
@@ -304,7 +309,7 @@ fn EditBudget(props: &EditProps) -> Html {
                     <SelectField form={form.clone()} name="subject" label="Whose spend" options={subjects} />
                     if subject == "API" { <SelectField form={form.clone()} name="subject.id" label="API" options={options(&props.apis)} /> }
                     if subject == "KEY" { <SelectField form={form.clone()} name="subject.id" label="Key" options={options(&props.keys)} /> }
-                    <SelectField form={form.clone()} name="window" label="Over" options={windows} hint="Starts anew with each, by the workspace's clock." />
+                    <SelectField form={form.clone()} name="window" label="Over" options={windows()} hint="Starts anew with each, by the workspace's clock." />
                 }
                 <TextField form={form.clone()} name="limitCents" label="Limit" before="$" inputmode="decimal" placeholder="20" />
                 <SwitchField form={form.clone()} name="autoShutoff" label="Refuse calls that would exceed it" hint="Off: it only counts." />

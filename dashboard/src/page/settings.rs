@@ -1,10 +1,12 @@
 //! The workspace's settings, its access tokens, its end.
 
+use super::budgets::windows;
 use super::head::PageHead;
 use super::keys::Secret;
 use crate::api::{Call, Ignored, Loaded, use_load, use_pages, use_send};
 use crate::app::{Here, SessionHandle};
 use crate::route::Route;
+use crate::show::money::{cents_of_dollars, dollars_for_field};
 use crate::show::time::{Civil, parse};
 use crate::show::zone;
 use crate::state::form::{Edit, Form};
@@ -16,12 +18,12 @@ use crate::ui::field::Choice;
 use crate::ui::go::use_leave;
 use crate::ui::{
     Badge, Button, Card, Column, Confirm, Dialog, Empty, Failed, FormFoot, Icon, Kind, Notice, Pager,
-    PickField, Row, SelectField, Skeletons, Table, Tabs, TextField, Tone, use_guard, use_say,
+    PickField, Row, SelectField, Skeletons, SwitchField, Table, Tabs, TextField, Tone, use_guard, use_say,
 };
 use rateguard_api::access_token::{AccessToken, AccessTokenWithSecret};
-use rateguard_api::name::Role;
+use rateguard_api::name::{BudgetWindow, Role};
 use rateguard_api::workspace::Workspace;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use std::rc::Rc;
 use yew::prelude::*;
 
@@ -54,15 +56,23 @@ pub fn Settings(props: &Props) -> Html {
     }
 }
 
-const FIELDS: [&str; 5] = [
+const FIELDS: [&str; 8] = [
     "name",
     "slug",
     "settings.timeZone",
     "settings.unpricedModelPolicy",
     "settings.failureMode",
+    KEY_LIMIT,
+    KEY_WINDOW,
+    KEY_SHUTOFF,
 ];
 
+const KEY_LIMIT: &str = "settings.defaultKeyBudget.limitCents";
+const KEY_WINDOW: &str = "settings.defaultKeyBudget.window";
+const KEY_SHUTOFF: &str = "settings.defaultKeyBudget.autoShutoff";
+
 fn values_of(workspace: &Workspace) -> Vec<(String, String)> {
+    let key = workspace.settings.default_key_budget;
     [
         ("name", workspace.name.clone()),
         ("slug", workspace.slug.clone()),
@@ -75,24 +85,52 @@ fn values_of(workspace: &Workspace) -> Vec<(String, String)> {
             "settings.failureMode",
             workspace.settings.failure_mode.to_string(),
         ),
+        (
+            KEY_LIMIT,
+            key.map(|key| dollars_for_field(key.limit_cents))
+                .unwrap_or_default(),
+        ),
+        (
+            KEY_WINDOW,
+            key.map_or(BudgetWindow::Month, |key| key.window).to_string(),
+        ),
+        (KEY_SHUTOFF, key.is_none_or(|key| key.auto_shutoff).to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
 }
 
-fn body(form: &Form) -> serde_json::Value {
+fn body(form: &Form) -> Result<Value, Vec<(String, String)>> {
     let (mut body, mut settings) = (Map::new(), Map::new());
     for name in FIELDS.iter().filter(|name| form.changed(name)) {
-        let value = json!(form.text(name));
         match name.strip_prefix("settings.") {
-            Some(setting) => settings.insert(setting.to_owned(), value),
-            None => body.insert((*name).to_owned(), value),
-        };
+            Some(setting) if setting.contains('.') => {
+                settings.insert("defaultKeyBudget".to_owned(), default_key_budget(form)?);
+            }
+            Some(setting) => {
+                settings.insert(setting.to_owned(), json!(form.text(name)));
+            }
+            None => {
+                body.insert((*name).to_owned(), json!(form.text(name)));
+            }
+        }
     }
     if !settings.is_empty() {
         body.insert("settings".to_owned(), settings.into());
     }
-    body.into()
+    Ok(body.into())
+}
+
+/// Without a limit, new keys get none.
+fn default_key_budget(form: &Form) -> Result<Value, Vec<(String, String)>> {
+    if form.text(KEY_LIMIT).is_empty() {
+        return Ok(Value::Null);
+    }
+    let Some(limit) = cents_of_dollars(form.text(KEY_LIMIT)) else {
+        let fault = "Must be an amount in dollars, such as 20 or 0.50, or empty.";
+        return Err(vec![(KEY_LIMIT.to_owned(), fault.to_owned())]);
+    };
+    Ok(json!({ "limitCents": limit, "window": form.get(KEY_WINDOW), "autoShutoff": form.is_on(KEY_SHUTOFF) }))
 }
 
 #[component]
@@ -113,7 +151,11 @@ fn General(props: &Props) -> Html {
         );
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
-            let call = Call::patch(here.path(""), body(&form)).based_on(tag.clone());
+            let body = match body(&form) {
+                Ok(body) => body,
+                Err(faults) => return form.dispatch(Edit::Faults(faults)),
+            };
+            let call = Call::patch(here.path(""), body).based_on(tag.clone());
             let (form, say, session, reload) = (form.clone(), say.clone(), session.clone(), reload.clone());
             send.run::<Workspace>(call, move |answer| match answer {
                 Ok(workspace) => {
@@ -170,6 +212,14 @@ fn General(props: &Props) -> Html {
                         <TextField form={form.clone()} name="slug" label="Slug" hint="Small letters, digits and hyphens." />
                         <SelectField form={form.clone()} name="settings.timeZone" label="Time zone" options={zones}
                             hint="Days and months of budgets follow it, and so do the times in this console." />
+                    </div>
+                </Card>
+                <Card title="New keys">
+                    <div class="stack">
+                        <TextField form={form.clone()} name={KEY_LIMIT} label="Budget of a new key" before="$" inputmode="decimal"
+                            placeholder="None" hint="Every key that is made from now on gets it. Only owners and admins can raise it." />
+                        <SelectField form={form.clone()} name={KEY_WINDOW} label="Over" options={windows()} />
+                        <SwitchField form={form.clone()} name={KEY_SHUTOFF} label="Refuse calls that would exceed it" hint="Off: it only counts." />
                     </div>
                 </Card>
                 <Card title="Behaviour">
@@ -427,13 +477,31 @@ mod tests {
             ("slug", "a"),
             ("settings.timeZone", "UTC"),
         ]));
-        assert_eq!(body(&form), json!({}));
+        assert_eq!(body(&form), Ok(json!({})));
         let form = form.reduce(Edit::Set("settings.timeZone".into(), "Europe/Berlin".into()));
-        let body = body(&form.reduce(Edit::Set("name".into(), "b".into())));
+        let sent = body(&form.reduce(Edit::Set("name".into(), "b".into()))).unwrap();
         assert_eq!(
-            body,
+            sent,
             json!({"name": "b", "settings": {"timeZone": "Europe/Berlin"}})
         );
-        serde_json::from_value::<UpdateWorkspace>(body).unwrap();
+        serde_json::from_value::<UpdateWorkspace>(sent).unwrap();
+    }
+
+    #[test]
+    fn the_budget_of_new_keys_goes_as_a_whole_or_as_none() {
+        let none = [(KEY_LIMIT, ""), (KEY_WINDOW, "MONTH"), (KEY_SHUTOFF, "true")];
+        let set = |values: [(&str, &str); 3], name: &str, value: &str| {
+            body(&Rc::new(Form::new(values)).reduce(Edit::Set(name.to_owned(), value.to_owned())))
+        };
+        let budget = json!({"limitCents": "250", "window": "MONTH", "autoShutoff": true});
+        let sent = set(none, KEY_LIMIT, "2.50").unwrap();
+        assert_eq!(sent, json!({"settings": {"defaultKeyBudget": budget}}));
+        let read: UpdateWorkspace = serde_json::from_value(sent).unwrap();
+        let read = read.settings.unwrap().default_key_budget.unwrap().unwrap();
+        assert_eq!(read.limit_cents.0.0, 2_500_000_000);
+        let some = [(KEY_LIMIT, "2.50"), (KEY_WINDOW, "MONTH"), (KEY_SHUTOFF, "true")];
+        let taken = set(some, KEY_LIMIT, "").unwrap();
+        assert_eq!(taken, json!({"settings": {"defaultKeyBudget": null}}));
+        assert!(set(none, KEY_LIMIT, "much").is_err());
     }
 }
