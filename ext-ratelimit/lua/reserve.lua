@@ -4,10 +4,12 @@
 -- KEYS  1 held      hash: reservation id -> record of an open reservation
 --       2 open      zset: reservation id by expiry (Unix ms)
 --       3 resolved  hash: reservation id -> record of a reservation that needs nothing more; '' once it has a TTL
---       4..         one bucket per quota, in order; then one log per SLIDING_WINDOW quota, in order
+--       4..         one bucket per quota, in order; then the mark: until when the workspace's buckets were known to be
+--                   whole, '<d' (Unix ms); then one log per SLIDING_WINDOW quota, in order
 -- ARGV  1 reservation id, 16 bytes
---       2 '<BdddH': kind (0 nothing to settle, 1 opens a reservation, 2 only look), ttl ms, end of the id's
---         `resolved` slot (Unix ms), how long resolved ids are remembered (ms), number of quotas
+--       2 '<BdddHd': kind (0 nothing to settle, 1 opens a reservation, 2 only look), ttl ms, end of the id's
+--         `resolved` slot (Unix ms), how long resolved ids are remembered (ms), number of quotas, how old the mark may
+--         be (Unix ms; -1: it is not asked for)
 --       3 charges: what the sweeper must know of these quotas; opaque here
 --       4.. per quota '<BBBddddddd': meter (0 token bucket, 1 sliding window, 2 fixed window),
 --         mode (0 enforce, 1 shadow and taken only when it fits, 2 shadow and always taken), 1 if the amount is held
@@ -16,8 +18,8 @@
 --           sliding window: window ms, 0, 0, 0; then 0
 --           fixed window:   start of the previous, current and next window, end of the next (Unix ms); then how long
 --                           the state outlives its window, ms
--- Reply '<Bd': outcome (1 admitted, 2 refused, 3 the caller's windows are not of this time), now (Unix ms); then per
---       quota '<Bddd': 1 if this quota admits, and
+-- Reply '<Bd': outcome (1 admitted, 2 refused, 3 the caller's windows are not of this time, 4 the mark is missing or too
+--       old), now (Unix ms); then per quota '<Bddd': 1 if this quota admits, and
 --           token bucket:   spent (limit - level), ms until full, retry after ms (-1 none)
 --           sliding window: total in the window, ms until empty, retry after ms (-1 none)
 --           fixed window:   spent, reserved, start of the window
@@ -31,13 +33,15 @@
 local KEYS, ARGV = KEYS, ARGV
 local call, pack, unpack_s, sub = redis.call, struct.pack, struct.unpack, string.sub
 local QUOTA = '<BBBddddddd'
+-- The mark is written anew this often, in ms; `ledger::MARK_BEAT_MS`.
+local BEAT = 1000
 
 -- As a command's argument: Lua's own way to text is four times slower.
 local function text(number) return string.format('%d', number) end
 
 -- 1. Read: the clock, the id's record, every state.
 local id = ARGV[1]
-local kind, ttl, slot_end, memory, count = unpack_s('<BdddH', ARGV[2])
+local kind, ttl, slot_end, memory, count, since = unpack_s('<BdddHd', ARGV[2])
 local now = now_ms()
 local looking = kind == 2
 local fresh_slot = false
@@ -54,14 +58,21 @@ if not looking then
     looking = true
   end
 end
-local states = call('MGET', unpack(KEYS, 4, 3 + count))
+local states = call('MGET', unpack(KEYS, 4, since >= 0 and 4 + count or 3 + count))
+if since >= 0 and not looking then
+  -- Counters that were lost, or are of an older copy, would admit what was spent already.
+  local mark = states[count + 1]
+  mark = mark and unpack_s('<d', mark) or -1
+  if mark < since then return pack('<Bd', 4, now) end
+  if now - mark >= BEAT then call('SET', KEYS[4 + count], pack('<d', now)) end
+end
 
 -- 2. Check all. `out` becomes the answer; until then it holds per quota: fits, then level, frac | total | spent,
 -- reserved, start. Made at its usual size: growing a table is what costs.
 local out = { 1, now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 local opened = nil -- per windowed quota: its state as a table
 local admitted, stale = true, false
-local log = 3 + count
+local log = 4 + count
 for i = 1, count do
   local meter, mode, _, amount, limit, p1, p2, p3, p4 = unpack_s(QUOTA, ARGV[3 + i])
   if looking then amount = 0 end

@@ -145,6 +145,9 @@ pub struct Tuning {
     /// How long after Redis' return the data planes' outboxes may still settle what was admitted from memory,
     /// before it is charged as reserved.
     pub outbox_grace: Duration,
+    /// How long after Redis' return what it lost is not asked of the ledger of events: the outboxes' settlements of the
+    /// outage are in there already and would be counted twice.
+    pub restore_grace: Duration,
     /// Reservations admitted from memory that are remembered until they are settled. About 300 bytes each.
     pub pending_max: usize,
     /// Buckets of BOUNDED_OPEN budgets whose last remaining amount is remembered. About 40 bytes each.
@@ -164,6 +167,7 @@ impl Default for Tuning {
             probe_interval: Duration::from_millis(250),
             sweep_interval: Duration::from_secs(1),
             outbox_grace: Duration::from_secs(60),
+            restore_grace: Duration::from_secs(5),
             pending_max: 100_000,
             seen_max: 100_000,
             poll_wait: Duration::from_secs(25),

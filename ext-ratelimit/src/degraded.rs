@@ -15,7 +15,7 @@ mod tests;
 use crate::config::Tuning;
 use crate::ledger::{
     BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved,
-    Resolution, SettledAmount, Settlement,
+    Resolution, SettledAmount, Settlement, Spent,
 };
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
@@ -97,6 +97,25 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
         }
     }
 
+    /// How long a call that names no deadline may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// When Redis came back from its last outage; 0 if it never was away, [`i64::MAX`] while it is.
+    pub fn back_since_ms(&self) -> i64 {
+        if self.is_degraded() {
+            i64::MAX
+        } else {
+            self.breaker.closed_at_ms()
+        }
+    }
+
+    /// Whether settlements of an outage may still be on their way from the data planes' outboxes.
+    pub fn is_catching_up(&self, now_ms: i64) -> bool {
+        now_ms < self.back_since_ms().saturating_add(self.outbox_grace_ms) && self.back_since_ms() > 0
+    }
+
     /// Reservations admitted from memory and not yet resolved in Redis.
     pub fn pending_count(&self) -> usize {
         self.pending.count()
@@ -128,7 +147,7 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
                     });
                 }
                 Err(LedgerError::Unavailable(_)) => {}
-                Err(invalid @ LedgerError::Invalid(_)) => return Err(invalid),
+                Err(refused @ (LedgerError::Invalid(_) | LedgerError::SpendUnknown)) => return Err(refused),
             }
         }
         let reserved = self.reserve_degraded(request, worker, now_ms).await?;
@@ -221,6 +240,31 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
         // Memory may hold the same bucket from an outage; a failure there has nothing to lose.
         let _ = self.fallback.reset(workspace_id, quota, partition).await;
         Ok(removed)
+    }
+
+    /// As [`Ledger::raise`].
+    pub async fn raise(
+        &self,
+        workspace_id: WorkspaceId,
+        spent: &[Spent],
+        whole: bool,
+        now_ms: i64,
+    ) -> Result<Vec<i64>, LedgerError> {
+        match &self.primary {
+            None => self.fallback.raise(workspace_id, spent, whole, now_ms).await,
+            Some(primary) => {
+                self.durable(now_ms, primary.raise(workspace_id, spent, whole, now_ms))
+                    .await
+            }
+        }
+    }
+
+    /// As [`Ledger::started_ms`].
+    pub async fn started_ms(&self, now_ms: i64) -> Result<i64, LedgerError> {
+        match &self.primary {
+            None => self.fallback.started_ms().await,
+            Some(primary) => self.durable(now_ms, primary.started_ms()).await,
+        }
     }
 
     pub async fn open_workspaces(&self, now_ms: i64) -> Result<Vec<WorkspaceId>, LedgerError> {
@@ -403,7 +447,12 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
                 }
             }
         }
-        let mut reserved = match self.fallback.reserve(request, now_ms).await {
+        // The shares bound hard budgets here: memory never knew what was spent.
+        let unasked = Reserve {
+            whole_since_ms: None,
+            ..request.clone()
+        };
+        let mut reserved = match self.fallback.reserve(&unasked, now_ms).await {
             Ok(reserved) if reserved.admitted => reserved,
             other => {
                 self.give_back(request, worker, &lefts);
@@ -461,6 +510,11 @@ fn is_bounded(quota: &Quota) -> bool {
 
 fn is_closed(quota: &Quota) -> bool {
     quota.mode == Mode::Enforce && quota.failure_mode == FailureMode::FailClosed
+}
+
+/// A refusal by those quotas that `refuses` names, because nobody knows what they have left.
+pub(crate) fn closed(request: &Reserve, now_ms: i64, refuses: impl Fn(&Quota) -> bool) -> Reserved {
+    refused(request, now_ms, |quota| refuses(quota).then_some(0))
 }
 
 /// A refusal from which nothing was taken. `left` names what remains of the quotas that refuse.

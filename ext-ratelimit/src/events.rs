@@ -32,4 +32,9 @@ pub type Published<'a> = Pin<Box<dyn Future<Output = Result<(), BusError>> + Sen
 pub trait EventBus: Send + Sync + 'static {
     /// `node_id` names the data plane that sent them, for the consumer's diagnostics.
     fn publish<'a>(&'a self, node_id: &'a str, events: Vec<RequestEvent>) -> Published<'a>;
+
+    /// Whether anybody will ever read what was published.
+    fn keeps(&self) -> bool {
+        true
+    }
 }

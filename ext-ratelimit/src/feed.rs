@@ -195,6 +195,7 @@ pub fn budget_quota(budget: &Budget) -> Option<Quota> {
 pub struct Feed {
     view: RwLock<Option<Arc<View>>>,
     reachable: std::sync::atomic::AtomicBool,
+    has_ledger: std::sync::atomic::AtomicBool,
 }
 
 impl Feed {
@@ -210,6 +211,16 @@ impl Feed {
     /// Whether the last poll was answered.
     pub fn is_reachable(&self) -> bool {
         self.reachable.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Whether the control plane can say what was spent.
+    pub fn has_ledger(&self) -> bool {
+        self.has_ledger.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    fn set_has_ledger(&self, has_ledger: bool) {
+        self.has_ledger
+            .store(has_ledger, std::sync::atomic::Ordering::Release);
     }
 
     fn set_reachable(&self, reachable: bool) {

@@ -55,6 +55,11 @@ impl WorkspaceKeys {
         format!("{}open", self.base)
     }
 
+    /// Until when the workspace's buckets were known to be whole. No expiry: that it is missing says something.
+    pub fn mark(&self) -> String {
+        format!("{}mark", self.base)
+    }
+
     /// Hash: reservation id → expired reservation that awaits publishing.
     pub fn expired(&self) -> String {
         format!("{}expired", self.base)

@@ -6,7 +6,9 @@
 //! - a settlement always writes, also below zero, also for a reservation this store has never seen;
 //! - an expired reservation is charged at what it still held; a late settlement replaces that charge;
 //! - reports on a reservation that stays open carry totals: the latest counts, whatever was lost, repeated or late;
-//! - windows start and end where [`rateguard_model::window`] says, and never slide by being hit.
+//! - windows start and end where [`rateguard_model::window`] says, and never slide by being hit;
+//! - a store that lost its buckets says so where it is asked to ([`Reserve::whole_since_ms`]), and what was spent is only
+//!   ever raised from elsewhere.
 
 mod calendar_memo;
 mod check;
@@ -14,6 +16,9 @@ pub mod memory;
 pub mod redis;
 
 pub use check::{MEMORY_MS, TTL_MS_MAX, WAIT_MS_MAX};
+
+/// A store that admits says anew that its buckets are whole, this often at most, in ms.
+pub const MARK_BEAT_MS: i64 = 1_000;
 
 use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::Quota;
@@ -27,6 +32,9 @@ pub struct Reserve {
     pub workspace_id: WorkspaceId,
     pub caller: Caller,
     pub ttl_ms: u32,
+    /// Answer [`LedgerError::SpendUnknown`] unless the workspace's buckets were known to be whole at this time (Unix ms,
+    /// by the store's clock) or later. `None`: take them as they are.
+    pub whole_since_ms: Option<i64>,
     pub quotas: Vec<Quota>,
 }
 
@@ -107,6 +115,15 @@ pub struct BucketStatus {
     pub window: Bounds,
 }
 
+/// What a fixed window has spent, from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    pub quota: Quota,
+    pub window_start_ms: i64,
+    /// 0..2^53.
+    pub spent: i64,
+}
+
 /// A reservation that nobody resolved: charged in full, to be published with `usage_source = reserved`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {
@@ -123,6 +140,9 @@ pub enum LedgerError {
     /// The store cannot answer now: nothing is known to have been written.
     #[error("the ledger's store is unavailable")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The buckets are not known to be whole ([`Reserve::whole_since_ms`]): nothing was taken.
+    #[error("what was spent is not known")]
+    SpendUnknown,
     /// The request can never be right.
     #[error("invalid request: {0}")]
     Invalid(&'static str),
@@ -192,4 +212,18 @@ pub trait Ledger: Send + Sync + 'static {
         quota: QuotaId,
         partition: Option<&str>,
     ) -> impl Future<Output = Result<u32, LedgerError>> + Send;
+
+    /// Raises what windows have spent, and never lowers it; answers by how much, in order. `whole`: from now on the
+    /// workspace's buckets are known to be whole. A window older than the two that are kept stays as it is.
+    fn raise(
+        &self,
+        workspace_id: WorkspaceId,
+        spent: &[Spent],
+        whole: bool,
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<i64>, LedgerError>> + Send;
+
+    /// Since when the store runs (Unix ms by its clock): what it holds of before may be of an older copy. 0 where it
+    /// cannot say.
+    fn started_ms(&self) -> impl Future<Output = Result<i64, LedgerError>> + Send;
 }

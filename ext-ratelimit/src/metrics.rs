@@ -100,6 +100,10 @@ pub struct Metrics {
     pub events_delivery_failures: Counter,
     pub events_delivery_duration: Histogram,
     pub live_workers: Gauge,
+    /// Hard budgets closed because what they had spent was not known.
+    pub spend_unknown: Counter,
+    /// Workspaces whose spend was asked of the ledger of events.
+    pub spend_restores: Counter,
     /// Unix seconds of the last answer of the configuration feed; 0 before the first.
     pub feed_contact: Gauge,
 }
@@ -200,6 +204,16 @@ impl Metrics {
                 &mut registry,
                 "live_workers",
                 "Workers that reserved in the last minute",
+            ),
+            spend_unknown: counter(
+                &mut registry,
+                "spend_unknown_reserves",
+                "Reserve calls refused because what was spent was not known",
+            ),
+            spend_restores: counter(
+                &mut registry,
+                "spend_restores",
+                "Workspaces whose spend was asked of the ledger of events",
             ),
             feed_contact: gauge(
                 &mut registry,

@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::redis::RedisLedger;
 use crate::metrics::Metrics;
+use crate::restore::{Restorer, SpendSource};
 use crate::store::{self, StoreError};
 use crate::sweeper::Sweeper;
 use crate::telemetry::Throttle;
@@ -104,8 +105,18 @@ impl Server {
         mut background: JoinSet<()>,
     ) -> Result<Self, StartError> {
         let feed = Arc::new(Feed::default());
+        let restorer = Arc::new(Restorer::new(
+            ledger.clone(),
+            bus.clone(),
+            feed.clone(),
+            SpendSource::new(&config)?,
+            config.tuning.restore_grace,
+            metrics.clone(),
+        ));
+        background.spawn(restorer.clone().watch());
         let limits = Limits {
             ledger: ledger.clone(),
+            restorer,
             auth: Authenticator::new(feed.clone(), config.token_digest()),
             feed: feed.clone(),
             bus: bus.clone(),

@@ -56,6 +56,13 @@ impl LimitService for FakeLimits {
         Err(Status::unimplemented("not asked for here"))
     }
 
+    async fn raise_spend(
+        &self,
+        _: Request<v1::RaiseSpendRequest>,
+    ) -> Result<Response<v1::RaiseSpendResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
     async fn settle(&self, _: Request<v1::SettleRequest>) -> Result<Response<v1::SettleResponse>, Status> {
         Err(Status::unimplemented("not asked for here"))
     }
@@ -192,6 +199,7 @@ async fn costs_are_what_the_limit_service_counts_projected_to_the_months_end() {
         reserved: 1_000_000_000,
         window_start_ms: START_MS - (14 * 24 + 12) * 3_600_000,
         window_end_ms: START_MS + (15 * 24 + 12) * 3_600_000,
+        ..BudgetState::default()
     }];
     for path in [ada.path("/costs"), "/api/costs".to_owned()] {
         let costs = app.get(&path, &ada.token).await;

@@ -118,6 +118,13 @@ impl Ledger for Arc<Fake> {
         Ok(Vec::new())
     }
 
+    async fn raise(&self, _: WorkspaceId, spent: &[Spent], _: bool, _: i64) -> Result<Vec<i64>, LedgerError> {
+        self.answer().await?;
+        Ok(vec![0; spent.len()])
+    }
+    async fn started_ms(&self) -> Result<i64, LedgerError> {
+        self.answer().await.map(|()| 0)
+    }
     async fn reset(&self, _: WorkspaceId, _: QuotaId, _: Option<&str>) -> Result<u32, LedgerError> {
         self.answer().await?;
         Ok(0)
@@ -161,6 +168,7 @@ impl Case {
             workspace_id: WorkspaceId::from_bytes([9; 16]),
             caller: Caller::default(),
             ttl_ms: 100,
+            whole_since_ms: None,
             quotas,
         };
         self.failover.reserve(&request, 1, None, now_ms).await
@@ -405,6 +413,7 @@ async fn without_redis_memory_is_the_store_and_nothing_is_degraded() {
         workspace_id: WorkspaceId::from_bytes([9; 16]),
         caller: Caller::default(),
         ttl_ms: 100,
+        whole_since_ms: None,
         quotas: vec![rule(FailureMode::FailClosed, 1)],
     };
     let admission = failover.reserve(&request, 1, None, 0).await.unwrap();

@@ -24,4 +24,8 @@ impl EventBus for Discard {
         self.metrics.events.dropped.inc_by(events.len() as u64);
         Box::pin(std::future::ready(Ok(())))
     }
+
+    fn keeps(&self) -> bool {
+        false
+    }
 }

@@ -142,6 +142,7 @@ impl Poller {
             self.contact(&self.metrics.polls.unchanged);
             return Ok(Change::None);
         };
+        self.feed.set_has_ledger(answer.has_ledger);
         let (version, nonce) = (answer.version.clone(), answer.nonce.clone());
         if !answer.full && version == position.version {
             position.nonce = nonce;

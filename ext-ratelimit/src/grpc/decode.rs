@@ -109,6 +109,7 @@ pub(super) fn reserve(request: v1::ReserveRequest) -> Result<(Reserve, u64), Sta
         workspace_id: id(&workspace_id, "workspace_id")?,
         caller,
         ttl_ms: ttl_ms(ttl)?,
+        whole_since_ms: None,
         quotas,
     };
     Ok((request, worker_id))
@@ -203,6 +204,23 @@ pub(super) fn budget_ids(ids: &[Vec<u8>]) -> Result<Vec<QuotaId>, Status> {
     ids.iter()
         .enumerate()
         .map(|(at, bytes)| id(bytes, &format!("budget_ids[{at}]")))
+        .collect()
+}
+
+/// Budget, start of its window, what it has spent.
+pub(super) fn spent_budgets(budgets: &[v1::SpentBudget]) -> Result<Vec<(QuotaId, i64, i64)>, Status> {
+    batch_len(budgets.len(), BATCH_MAX, "budgets")?;
+    let in_range = |value: i64| (0..=AMOUNT_MAX).contains(&value);
+    budgets
+        .iter()
+        .enumerate()
+        .map(|(at, budget)| {
+            if !in_range(budget.spent) || !in_range(budget.window_start_ms) {
+                return Err(invalid(format!("budgets[{at}]: must be 0..2^53")));
+            }
+            let budget_id = id(&budget.budget_id, &format!("budgets[{at}].budget_id"))?;
+            Ok((budget_id, budget.window_start_ms, budget.spent))
+        })
         .collect()
 }
 

@@ -4,6 +4,7 @@ use crate::degraded::Admission;
 use crate::ledger::{BucketStatus, QuotaResult, Resolution};
 use rateguard_model::budget::Budget;
 use rateguard_model::window::Window;
+use rateguard_wire::convert::subject_named;
 use rateguard_wire::v1;
 
 pub(super) fn admission(admission: Admission, live_workers: u32) -> v1::ReserveResponse {
@@ -56,6 +57,7 @@ pub(super) fn resolution(resolution: Resolution) -> v1::ResolutionStatus {
 
 pub(super) fn budget_state(budget: &Budget, status: &BucketStatus) -> v1::BudgetState {
     let has_end = !matches!(budget.window, Window::Total);
+    let (subject_kind, subject) = subject_named(&budget.subject);
     v1::BudgetState {
         budget_id: budget.id.as_bytes().to_vec(),
         limit: budget.limit.0,
@@ -63,5 +65,7 @@ pub(super) fn budget_state(budget: &Budget, status: &BucketStatus) -> v1::Budget
         reserved: status.reserved,
         window_start_ms: status.window.start_ms,
         window_end_ms: if has_end { status.window.end_ms } else { 0 },
+        subject_kind: subject_kind.into(),
+        subject,
     }
 }

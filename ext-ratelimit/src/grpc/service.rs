@@ -7,12 +7,14 @@ use crate::clock;
 use crate::degraded::Failover;
 use crate::events::{BusError, EventBus};
 use crate::feed::{Feed, budget_quota};
-use crate::ledger::{BucketRef, BucketStatus, Ledger, LedgerError, Resolution, Settlement};
+use crate::ledger::{BucketRef, BucketStatus, Ledger, LedgerError, Resolution, Settlement, Spent};
 use crate::metrics::Metrics;
+use crate::restore::Restorer;
 use crate::telemetry::Throttle;
 use crate::workers::Workers;
 use rateguard_model::id::{QuotaId, WorkspaceId};
 use rateguard_model::quota::is_partition;
+use rateguard_wire::bus::MARK_NODE;
 use rateguard_wire::v1;
 use rateguard_wire::v1::limit_service_server::LimitService;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tonic::{Request, Response, Status};
 /// The service. All state is behind the shared parts it is made of.
 pub struct Limits<P, F> {
     pub ledger: Arc<Failover<P, F>>,
+    pub restorer: Arc<Restorer<P, F>>,
     pub auth: Authenticator,
     pub feed: Arc<Feed>,
     pub bus: Arc<dyn EventBus>,
@@ -62,8 +65,8 @@ impl<P: Ledger, F: Ledger> Limits<P, F> {
         let now_ms = clock::now_ms();
         let live_workers = self.workers.seen(worker, now_ms);
         let admission = self
-            .ledger
-            .reserve(&reserve, worker, patience, now_ms)
+            .restorer
+            .reserve(reserve, worker, patience, now_ms)
             .await
             .map_err(|error| {
                 counters.failed.inc();
@@ -153,6 +156,9 @@ impl<P: Ledger, F: Ledger> Limits<P, F> {
 
     async fn report(&self, caller: Caller, request: v1::ReportUsageRequest) -> Result<u32, Status> {
         let v1::ReportUsageRequest { node_id, mut events } = request;
+        if node_id == MARK_NODE {
+            return Err(Status::invalid_argument("node_id: is this service's own"));
+        }
         decode::batch_len(events.len(), decode::EVENTS_MAX, "events")?;
         let sent = events.len();
         events.retain(decode::is_sound_event);
@@ -223,6 +229,46 @@ impl<P: Ledger, F: Ledger> Limits<P, F> {
             budgets,
             degraded,
             now_ms,
+        })
+    }
+
+    async fn raise(
+        &self,
+        request: v1::RaiseSpendRequest,
+        caller: Caller,
+    ) -> Result<v1::RaiseSpendResponse, Status> {
+        let workspace_id: WorkspaceId = decode::id(&request.workspace_id, "workspace_id")?;
+        caller.may(workspace_id)?;
+        let wanted = decode::spent_budgets(&request.budgets)?;
+        let now_ms = clock::now_ms();
+        if self.ledger.is_catching_up(now_ms) {
+            return Err(Status::failed_precondition(
+                "settlements of an outage may still come; try again later",
+            ));
+        }
+        let Some(view) = self.feed.view() else {
+            return Err(Status::unavailable("no configuration yet: budgets are not known"));
+        };
+        let known = |(id, window_start_ms, spent): (QuotaId, i64, i64)| {
+            let budget = view
+                .budget(id)
+                .filter(|budget| budget.workspace_id == workspace_id)?;
+            Some(Spent {
+                quota: budget_quota(budget)?,
+                window_start_ms,
+                spent,
+            })
+        };
+        let spent: Vec<Spent> = wanted.into_iter().filter_map(known).collect();
+        let raised = self.ledger.raise(workspace_id, &spent, false, now_ms).await;
+        let raised = raised.map_err(|error| status(&error))?;
+        let budgets = spent.iter().zip(raised).filter(|(_, by)| *by > 0);
+        let budgets = budgets.map(|(spent, raised_by)| v1::RaisedBudget {
+            budget_id: spent.quota.id.as_bytes().to_vec(),
+            raised_by,
+        });
+        Ok(v1::RaiseSpendResponse {
+            budgets: budgets.collect(),
         })
     }
 
@@ -324,6 +370,14 @@ impl<P: Ledger, F: Ledger> LimitService for Limits<P, F> {
             .map(Response::new)
     }
 
+    async fn raise_spend(
+        &self,
+        request: Request<v1::RaiseSpendRequest>,
+    ) -> Result<Response<v1::RaiseSpendResponse>, Status> {
+        let caller = self.caller(&request)?;
+        self.raise(request.into_inner(), caller).await.map(Response::new)
+    }
+
     async fn reset(&self, request: Request<v1::ResetRequest>) -> Result<Response<v1::ResetResponse>, Status> {
         let caller = self.caller(&request)?;
         let v1::ResetRequest {
@@ -351,7 +405,9 @@ impl<P: Ledger, F: Ledger> LimitService for Limits<P, F> {
 /// The store's own text stays in the log.
 fn status(error: &LedgerError) -> Status {
     match error {
-        LedgerError::Unavailable(_) => Status::unavailable("the ledger is unavailable"),
+        LedgerError::Unavailable(_) | LedgerError::SpendUnknown => {
+            Status::unavailable("the ledger is unavailable")
+        }
         LedgerError::Invalid(reason) => Status::invalid_argument(*reason),
     }
 }

@@ -1,6 +1,8 @@
 //! What every store refuses, and which window a settlement belongs to. Pure.
 
-use super::{BucketStatus, LedgerError, QuotaResult, Reserve, SettledAmount, Settlement, calendar_memo};
+use super::{
+    BucketStatus, LedgerError, QuotaResult, Reserve, SettledAmount, Settlement, Spent, calendar_memo,
+};
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, QUOTAS_MAX, Quota, QuotaKind, Unit, is_partition};
 use rateguard_model::window::{Bounds, Window};
 
@@ -65,6 +67,24 @@ pub(super) fn quota(quota: &Quota) -> Result<(), LedgerError> {
         Ok(())
     } else {
         Err(LedgerError::Invalid("meter"))
+    }
+}
+
+pub(super) fn spent(spent: &Spent) -> Result<(), LedgerError> {
+    let Spent {
+        quota,
+        window_start_ms,
+        spent,
+    } = spent;
+    self::quota(quota)?;
+    if !matches!(quota.meter, Meter::FixedWindow { .. }) {
+        return Err(LedgerError::Invalid("meter"));
+    }
+    let is_sound = (0..=AMOUNT_MAX).contains(spent) && (0..=AMOUNT_MAX).contains(window_start_ms);
+    if is_sound {
+        Ok(())
+    } else {
+        Err(LedgerError::Invalid("spent"))
     }
 }
 

@@ -10,8 +10,8 @@ mod bucket;
 
 use super::check::{self, MEMORY_MS, Part};
 use super::{
-    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, QuotaResult, Reserve, Reserved,
-    Resolution, Settlement,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, MARK_BEAT_MS, QuotaResult, Reserve,
+    Reserved, Resolution, Settlement, Spent,
 };
 use bucket::{Bucket, Change};
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
@@ -62,6 +62,8 @@ struct State {
     /// Resolved ids in the order they are forgotten.
     resolved: VecDeque<(i64, ReservationKey)>,
     expired: BTreeMap<ReservationKey, Expired>,
+    /// Until when the buckets of each workspace were known to be whole.
+    marks: HashMap<WorkspaceId, i64>,
     tidy_at_ms: i64,
 }
 
@@ -209,6 +211,42 @@ impl Ledger for MemoryLedger {
         state.count_entries();
         Ok((before - state.buckets.len()) as u32)
     }
+
+    async fn raise(
+        &self,
+        workspace_id: WorkspaceId,
+        spent: &[Spent],
+        whole: bool,
+        now_ms: i64,
+    ) -> Result<Vec<i64>, LedgerError> {
+        for spent in spent {
+            check::spent(spent)?;
+        }
+        let quotas: Vec<Quota> = spent.iter().map(|spent| spent.quota.clone()).collect();
+        let mut state = self.lock(now_ms);
+        state.has_room(&quotas, now_ms, self.bounds)?;
+        let raised = spent.iter().map(|spent| {
+            let key = bucket_key(workspace_id, &spent.quota);
+            let bucket = state.buckets.entry(key);
+            bucket
+                .or_insert_with(|| Bucket::new(&spent.quota, spent.window_start_ms))
+                .raise(spent.window_start_ms, spent.spent)
+        });
+        let raised = raised.collect();
+        if whole {
+            if state.marks.len() >= self.bounds.bucket_max {
+                // They are asked for again.
+                state.marks.clear();
+            }
+            state.marks.insert(workspace_id, now_ms);
+        }
+        Ok(raised)
+    }
+
+    /// Its end is that of this process.
+    async fn started_ms(&self) -> Result<i64, LedgerError> {
+        Ok(0)
+    }
 }
 
 impl Record {
@@ -236,6 +274,14 @@ impl State {
                 .answer
                 .clone()
                 .unwrap_or_else(|| self.look(request, now_ms)));
+        }
+        if let Some(since_ms) = request.whole_since_ms {
+            let mark_ms = self.marks.get_mut(&request.workspace_id);
+            let mark_ms = mark_ms.filter(|mark_ms| **mark_ms >= since_ms);
+            let mark_ms = mark_ms.ok_or(LedgerError::SpendUnknown)?;
+            if now_ms - *mark_ms >= MARK_BEAT_MS {
+                *mark_ms = now_ms;
+            }
         }
         self.has_room(&request.quotas, now_ms, bounds)?;
         let fits: Vec<bool> = request

@@ -9,6 +9,7 @@
 
 mod key_list;
 mod pack;
+mod raise;
 mod reset;
 mod scripts;
 mod sweep;
@@ -16,6 +17,7 @@ mod sweep;
 use super::check;
 use super::{
     BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Reserve, Reserved, Resolution, Settlement,
+    Spent,
 };
 use crate::keys::{self, WorkspaceKeys};
 use futures_util::future::try_join_all;
@@ -186,13 +188,14 @@ impl RedisLedger {
                 logs.push(log_key(&names, quota)?);
             }
         }
+        keys.push(names.mark());
         keys.append(&mut logs);
 
         let mut at_ms = now_ms;
         for _ in 0..WINDOW_RETRIES {
             let mut args = vec![
                 request.id.as_bytes().to_vec(),
-                pack::reserve_header(kind, request.ttl_ms, slot_end_ms, request.quotas.len()),
+                pack::reserve_header(kind, request, slot_end_ms),
                 if kind == Kind::Opens {
                     pack::charges(request, at_ms)
                 } else {
@@ -209,6 +212,7 @@ impl RedisLedger {
             match pack::reserve_reply(&reply, &request.quotas) {
                 Some(ReserveReply::Decided(reserved)) => return Ok(reserved),
                 Some(ReserveReply::OtherTime { now_ms }) => at_ms = now_ms,
+                Some(ReserveReply::Unknown) => return Err(LedgerError::SpendUnknown),
                 None => return Err(pack::garbled()),
             }
         }
@@ -392,6 +396,7 @@ impl Ledger for RedisLedger {
             workspace_id,
             caller: Caller::default(),
             ttl_ms: 1,
+            whole_since_ms: None,
             quotas,
         };
         let told = self.decide(Kind::Look, &look, now_ms).await?;
@@ -452,6 +457,21 @@ impl Ledger for RedisLedger {
         let removed = self.remove_matching(&buckets, partition).await?;
         self.remove_matching(&logs, partition).await?;
         Ok(removed)
+    }
+
+    async fn raise(
+        &self,
+        workspace_id: WorkspaceId,
+        spent: &[Spent],
+        whole: bool,
+        _now_ms: i64,
+    ) -> Result<Vec<i64>, LedgerError> {
+        self.raise_all(&WorkspaceKeys::new(workspace_id), spent, whole)
+            .await
+    }
+
+    async fn started_ms(&self) -> Result<i64, LedgerError> {
+        self.uptime().await
     }
 }
 

@@ -200,6 +200,7 @@ async fn rl_16_every_script_stays_in_one_slot() {
         let request = Reserve {
             workspace_id,
             ttl_ms: 1,
+            whole_since_ms: None,
             ..fresh()
         };
         let reserved = ledger.reserve(&request, wall_ms()).await.expect("reserved");

@@ -267,6 +267,7 @@ pub(crate) fn request(id: RequestId, quotas: &[Quota]) -> Reserve {
         workspace_id: WORKSPACE,
         caller: CALLER,
         ttl_ms: 60_000,
+        whole_since_ms: None,
         quotas: quotas.to_vec(),
     }
 }

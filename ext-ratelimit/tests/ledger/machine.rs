@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rateguard_ext_ratelimit::ledger::{
     BucketRef, Ledger, LedgerError, QuotaResult, Reserve, Reserved, Resolution, SettledAmount, Settlement,
+    Spent,
 };
 use rateguard_model::id::{RequestId, WorkspaceId};
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, Quota, Unit};
@@ -31,6 +32,8 @@ enum Operation {
     Sweep(usize),
     Confirm,
     Reset(usize),
+    /// Of the budget with a short window, or of the one that only alerts: in this window, or in the one before.
+    Raise(bool, bool, i64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +97,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (1..5_usize).prop_map(Operation::Sweep),
         1 => Just(Operation::Confirm),
         1 => (0..10_usize).prop_map(Operation::Reset),
+        2 => (any::<bool>(), any::<bool>(), 0..60_i64).prop_map(|(hard, now, spent)| Operation::Raise(hard, now, spent)),
     ]
 }
 
@@ -287,6 +291,7 @@ impl<'a> Pair<'a> {
             Reserve {
                 workspace_id,
                 ttl_ms: TTL_MS,
+                whole_since_ms: None,
                 ..request(id, &quotas)
             }
         });
@@ -391,6 +396,20 @@ impl<'a> Pair<'a> {
                     self.books.reported(report, resolution);
                     self.note_early(report, resolution);
                 }
+            }
+            Operation::Raise(hard, in_force, spent) => {
+                let (quota, window_ms) = if *hard { (5, 1_500) } else { (8, 4_000) };
+                let at_ms = if *in_force { now_ms } else { now_ms - window_ms };
+                let spent = [Spent {
+                    quota: catalogue().swap_remove(quota),
+                    window_start_ms: at_ms / window_ms * window_ms,
+                    spent: *spent,
+                }];
+                same(
+                    "raise",
+                    memory.raise(self.workspace_id, &spent, false, now_ms).await,
+                    redis.raise(self.workspace_id, &spent, false, now_ms).await,
+                )?;
             }
             Operation::Release(i) => {
                 let batch = [self.settlement(*i, Actual::AsHeld)];

@@ -8,3 +8,4 @@ mod lease;
 mod machine;
 mod rate;
 mod resolve;
+mod whole;

@@ -136,9 +136,22 @@ struct FeedState {
     answer: v1::PollResponse,
     polls: Vec<v1::PollRequest>,
     authorizations: Vec<String>,
+    ledger: Books,
 }
 
-/// A control plane with nothing but `POST /v1/config:poll`.
+/// What the ledger of events says, to whom.
+#[derive(Default)]
+pub(crate) struct Books {
+    /// Of every window.
+    pub(crate) spent: i64,
+    /// Whether a mark has come by.
+    pub(crate) passed: bool,
+    /// `false`: 503.
+    pub(crate) is_up: bool,
+    pub(crate) queries: Vec<v1::SpendQuery>,
+}
+
+/// A control plane with nothing but `POST /v1/config:poll` and `POST /v1/spend:query`.
 pub(crate) struct ControlPlane {
     pub(crate) url: String,
     state: Arc<Mutex<FeedState>>,
@@ -160,6 +173,7 @@ impl ControlPlane {
         let state = Arc::new(Mutex::new(FeedState::default()));
         let router = axum::Router::new()
             .route("/v1/config:poll", axum::routing::post(poll))
+            .route("/v1/spend:query", axum::routing::post(spend))
             .with_state(state.clone());
         let task = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("serves");
@@ -177,6 +191,19 @@ impl ControlPlane {
         let mut state = self.state.lock().unwrap();
         state.version += 1;
         state.answer = answer;
+    }
+
+    /// Puts a ledger of events behind it, which is up and says this.
+    pub(crate) fn has_ledger(&self, spent: i64) {
+        let mut state = self.state.lock().unwrap();
+        state.version += 1;
+        state.answer.has_ledger = true;
+        state.ledger.spent = spent;
+        state.ledger.is_up = true;
+    }
+
+    pub(crate) fn ledger<T>(&self, look: impl FnOnce(&mut Books) -> T) -> T {
+        look(&mut self.state.lock().unwrap().ledger)
     }
 
     pub(crate) fn polls(&self) -> Vec<v1::PollRequest> {
@@ -220,6 +247,30 @@ async fn poll(
         [("content-type", "application/x-protobuf")],
         answer.encode_to_vec(),
     )
+}
+
+async fn spend(
+    axum::extract::State(state): axum::extract::State<Arc<Mutex<FeedState>>>,
+    body: bytes::Bytes,
+) -> (axum::http::StatusCode, Vec<u8>) {
+    let query = v1::SpendQuery::decode(body).expect("a query");
+    let ledger = &mut state.lock().unwrap().ledger;
+    ledger.queries.push(query.clone());
+    if !ledger.is_up {
+        return (axum::http::StatusCode::SERVICE_UNAVAILABLE, Vec::new());
+    }
+    let answer = if query.mark_id.is_empty() || ledger.passed {
+        v1::SpendAnswer {
+            is_incomplete: false,
+            spent: vec![ledger.spent; query.windows.len()],
+        }
+    } else {
+        v1::SpendAnswer {
+            is_incomplete: true,
+            spent: Vec::new(),
+        }
+    };
+    (axum::http::StatusCode::OK, answer.encode_to_vec())
 }
 
 /// A full answer: these tokens, both workspaces, and one monthly budget in each.

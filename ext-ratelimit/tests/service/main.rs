@@ -6,3 +6,4 @@ mod harness;
 mod limits;
 mod outage;
 mod process;
+mod restore;

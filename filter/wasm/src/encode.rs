@@ -158,6 +158,7 @@ pub(crate) fn update(message: &[u8]) -> Result<Feed, Undecodable> {
         page,
         next_page,
         may_shrink,
+        has_ledger: _,
     } = answer;
     if version.is_empty() {
         return Err(Undecodable::NoVersion);

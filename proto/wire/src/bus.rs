@@ -20,6 +20,10 @@ pub fn dead_topic(topic: &str) -> String {
     format!("{topic}.dead")
 }
 
+/// The sender of a mark: a message that stands for no request. Who asks the ledger what a workspace has spent puts one
+/// behind all that is on its way there; when the consumer has passed it, so are they.
+pub const MARK_NODE: &str = "ext-ratelimit/mark";
+
 /// Stream `n`. Its hash tag is its own: streams live in all slots of a cluster.
 pub fn stream(n: u8) -> String {
     format!("rg1:{{events:{n}}}")

@@ -12,6 +12,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+pub use budget::named as subject_named;
 pub use names::Unspecified;
 use rateguard_model::quota::AMOUNT_MAX;
 use std::collections::BTreeMap;

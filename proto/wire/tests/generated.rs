@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 /// Messages whose derived `Debug` would print an upstream credential; `src/redacted.rs` implements it instead.
 const SECRET: [&str; 2] = [".rateguard.v1.UpstreamAuth", ".rateguard.v1.ApiKeyHeader"];
 
-const OURS: [&str; 4] = [
+const OURS: [&str; 5] = [
     "rateguard/v1/quota.proto",
     "rateguard/v1/event.proto",
     "rateguard/v1/limits.proto",
     "rateguard/v1/config.proto",
+    "rateguard/v1/spend.proto",
 ];
 
 const ENVOY: &str = "envoy/service/ratelimit/v3/rls.proto";

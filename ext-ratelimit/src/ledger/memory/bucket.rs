@@ -155,6 +155,18 @@ impl Bucket {
         }
     }
 
+    /// Raises what a window has spent; answers by how much.
+    pub(super) fn raise(&mut self, window_start_ms: i64, spent: i64) -> i64 {
+        match self {
+            Self::Fixed(fixed) => fixed.window_at(window_start_ms).map_or(0, |counts| {
+                let more = spent.saturating_sub(counts.spent).max(0);
+                counts.spent += more;
+                more
+            }),
+            Self::Token(_) | Self::Log(_) => 0,
+        }
+    }
+
     /// Whether dropping the bucket would change nothing.
     pub(super) fn is_idle(&self, now_ms: i64) -> bool {
         match self {
@@ -345,6 +357,15 @@ impl FixedWindow {
     /// Gives back what was taken and charges what was used, in the window that starts at `start_ms`. A window older
     /// than the two that are kept is not read by anybody.
     fn settle(&mut self, start_ms: i64, taken: i64, held: bool, used: i64) {
+        let Some(counts) = self.window_at(start_ms) else {
+            return;
+        };
+        counts.give_back(taken, held);
+        counts.add(used, false);
+    }
+
+    /// The window that starts at `start_ms`, made if need be; `None` if it is older than the two that are kept.
+    fn window_at(&mut self, start_ms: i64) -> Option<&mut Counts> {
         self.roll(start_ms);
         let older = self.before.is_none_or(|before| before.start_ms < start_ms);
         if start_ms < self.latest.start_ms && older {
@@ -354,12 +375,10 @@ impl FixedWindow {
                 reserved: 0,
             });
         }
-        let counts = match &mut self.before {
-            Some(before) if before.start_ms == start_ms => before,
-            _ if self.latest.start_ms == start_ms => &mut self.latest,
-            _ => return,
-        };
-        counts.give_back(taken, held);
-        counts.add(used, false);
+        match &mut self.before {
+            Some(before) if before.start_ms == start_ms => Some(before),
+            _ if self.latest.start_ms == start_ms => Some(&mut self.latest),
+            _ => None,
+        }
     }
 }

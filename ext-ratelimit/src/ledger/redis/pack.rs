@@ -2,7 +2,7 @@
 //! which count integers below 2^53 exactly. The layouts are described at the head of each script in lua/.
 
 use crate::ledger::check::{self, Part};
-use crate::ledger::{Caller, LedgerError, QuotaResult, Reserve, Reserved, SettledAmount, Settlement};
+use crate::ledger::{Caller, LedgerError, QuotaResult, Reserve, Reserved, SettledAmount, Settlement, Spent};
 use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId};
 use rateguard_model::quota::{Meter, Quota};
 use rateguard_model::window::Window;
@@ -88,14 +88,15 @@ impl<'a> Reader<'a> {
 }
 
 /// ARGV 2 of `reserve.lua`.
-pub(super) fn reserve_header(kind: Kind, ttl_ms: u32, slot_end_ms: i64, count: usize) -> Vec<u8> {
+pub(super) fn reserve_header(kind: Kind, request: &Reserve, slot_end_ms: i64) -> Vec<u8> {
     let mut packer = Packer::default();
     packer
         .byte(kind as u8)
-        .number(i64::from(ttl_ms))
+        .number(i64::from(request.ttl_ms))
         .number(slot_end_ms)
         .number(check::MEMORY_MS)
-        .short(count);
+        .short(request.quotas.len())
+        .number(request.whole_since_ms.unwrap_or(-1));
     packer.0
 }
 
@@ -154,6 +155,8 @@ pub(super) enum ReserveReply {
     OtherTime {
         now_ms: i64,
     },
+    /// The workspace's buckets are not known to be whole.
+    Unknown,
 }
 
 /// `None`: not a reply of that script for these quotas.
@@ -165,6 +168,7 @@ pub(super) fn reserve_reply(reply: &[u8], quotas: &[Quota]) -> Option<ReserveRep
         1 => true,
         2 => false,
         3 => return Some(ReserveReply::OtherTime { now_ms }),
+        4 => return Some(ReserveReply::Unknown),
         _ => return None,
     };
     let results = quotas
@@ -381,6 +385,16 @@ pub(super) fn settled_amount(
                 .number(*returned)
         }
     };
+}
+
+/// One window of `raise.lua`.
+pub(super) fn spent(spent: &Spent) -> Vec<u8> {
+    let mut packer = Packer::default();
+    packer
+        .number(spent.window_start_ms)
+        .number(spent.spent)
+        .number(keep_until_ms(&spent.quota.meter, spent.window_start_ms));
+    packer.0
 }
 
 /// A garbled reply: nothing is known.

@@ -14,6 +14,7 @@ pub(super) struct Scripts {
     pub(super) renew: Script,
     pub(super) due: Script,
     pub(super) expire: Script,
+    pub(super) raise: Script,
 }
 
 impl Scripts {
@@ -41,6 +42,7 @@ impl Scripts {
             renew: script(include_str!("../../../lua/renew.lua")),
             due: script(include_str!("../../../lua/due.lua")),
             expire: script(include_str!("../../../lua/expire.lua")),
+            raise: script(include_str!("../../../lua/raise.lua")),
         }
     }
 }
@@ -58,6 +60,7 @@ mod tests {
             &scripts.renew,
             &scripts.due,
             &scripts.expire,
+            &scripts.raise,
         ] {
             assert!(script.source.starts_with("#!lua"), "{}", script.source);
             assert!(!script.source.contains("-- include:"), "{}", script.source);

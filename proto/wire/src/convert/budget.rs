@@ -57,9 +57,20 @@ fn subject(kind: i32, text: String) -> Result<BudgetSubject, Invalid> {
     }
 }
 
+/// A subject as messages name it: its kind, and whose spend it is.
+pub fn named(subject: &BudgetSubject) -> (v1::BudgetSubjectKind, String) {
+    use v1::BudgetSubjectKind as Kind;
+    match subject {
+        BudgetSubject::Workspace => (Kind::Workspace, String::new()),
+        BudgetSubject::Api(id) => (Kind::Api, id.to_string()),
+        BudgetSubject::Key(id) => (Kind::Key, id.to_string()),
+        BudgetSubject::Tag { name, value } => (Kind::Tag, format!("{name}={value}")),
+        BudgetSubject::Model { glob } => (Kind::Model, glob.clone()),
+    }
+}
+
 impl From<Budget> for v1::Budget {
     fn from(budget: Budget) -> Self {
-        use v1::BudgetSubjectKind as Kind;
         let Budget {
             id,
             workspace_id,
@@ -71,13 +82,7 @@ impl From<Budget> for v1::Budget {
             auto_shutoff,
             failure_mode,
         } = budget;
-        let (subject_kind, subject) = match subject {
-            BudgetSubject::Workspace => (Kind::Workspace, String::new()),
-            BudgetSubject::Api(id) => (Kind::Api, id.to_string()),
-            BudgetSubject::Key(id) => (Kind::Key, id.to_string()),
-            BudgetSubject::Tag { name, value } => (Kind::Tag, format!("{name}={value}")),
-            BudgetSubject::Model { glob } => (Kind::Model, glob),
-        };
+        let (subject_kind, subject) = named(&subject);
         Self {
             id: id.as_bytes().to_vec(),
             workspace_id: workspace_id.as_bytes().to_vec(),

@@ -317,6 +317,7 @@ fn check_snapshot(poll: v1::PollResponse) {
         page: _,
         next_page: _,
         may_shrink: _,
+        has_ledger: _,
     } = poll;
     let in_range = |value: i64| assert!((0..=AMOUNT_MAX).contains(&value));
     for workspace in workspaces.into_iter().flat_map(Workspace::try_from) {

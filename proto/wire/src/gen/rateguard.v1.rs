@@ -403,1008 +403,6 @@ impl UsageSource {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ReserveRequest {
-    /// UUIDv7 made by the filter: request id, reservation id and event id are one.
-    #[prost(bytes = "vec", tag = "1")]
-    pub reservation_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    pub key_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bytes = "vec", tag = "4")]
-    pub api_id: ::prost::alloc::vec::Vec<u8>,
-    /// How long the reservation lives unless renewed.
-    #[prost(uint32, tag = "5")]
-    pub ttl_ms: u32,
-    /// What to check, by value: filter and service never need the same snapshot. At most 64.
-    #[prost(message, repeated, tag = "6")]
-    pub quotas: ::prost::alloc::vec::Vec<Quota>,
-    /// Random per Envoy worker: the service counts live workers for BOUNDED_OPEN shares.
-    #[prost(fixed64, tag = "7")]
-    pub worker_id: u64,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ReserveResponse {
-    #[prost(enumeration = "Outcome", tag = "1")]
-    pub outcome: i32,
-    /// Answered from memory because Redis was away.
-    #[prost(bool, tag = "2")]
-    pub degraded: bool,
-    /// The ledger's clock when it decided.
-    #[prost(int64, tag = "3")]
-    pub now_ms: i64,
-    /// One per quota of the request, in its order.
-    #[prost(message, repeated, tag = "4")]
-    pub results: ::prost::alloc::vec::Vec<QuotaResult>,
-    /// Workers that reserved in the last minute; at least 1.
-    #[prost(uint32, tag = "5")]
-    pub live_workers: u32,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct QuotaResult {
-    #[prost(bool, tag = "1")]
-    pub admitted: bool,
-    /// Units left after this reservation; what was left before it when refused. May be negative.
-    #[prost(int64, tag = "2")]
-    pub remaining: i64,
-    /// Milliseconds until the quota is whole again (window end, bucket full).
-    #[prost(int64, tag = "3")]
-    pub reset_ms: i64,
-    /// When refused: milliseconds until the same amount could be admitted. -1: never, the amount exceeds the limit.
-    #[prost(int64, tag = "4")]
-    pub retry_after_ms: i64,
-    /// Settled use of the current window.
-    #[prost(int64, tag = "5")]
-    pub spent: i64,
-    /// Held by open reservations, this one included.
-    #[prost(int64, tag = "6")]
-    pub reserved: i64,
-    /// Start of the window that was charged; a settlement names it.
-    #[prost(int64, tag = "7")]
-    pub window_start_ms: i64,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SettleRequest {
-    #[prost(message, repeated, tag = "1")]
-    pub settlements: ::prost::alloc::vec::Vec<Settlement>,
-}
-/// Stands alone: it applies even if the ledger has never seen the reservation.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Settlement {
-    #[prost(bytes = "vec", tag = "1")]
-    pub reservation_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(int64, tag = "3")]
-    pub reserved_at_ms: i64,
-    #[prost(message, repeated, tag = "4")]
-    pub amounts: ::prost::alloc::vec::Vec<SettledAmount>,
-    /// 0: the last word; what is still held goes back. Else the n-th report on a reservation that stays open, as a lease
-    /// does while it is drawn on. Figures are totals since the reservation: a report replaces the one before, and one
-    /// that is late or repeated changes nothing. All reports on one reservation list its amounts in the same order.
-    #[prost(uint32, tag = "5")]
-    pub part: u32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SettledAmount {
-    /// As it was reserved; `amount` is what was held.
-    #[prost(message, optional, tag = "1")]
-    pub quota: ::core::option::Option<Quota>,
-    #[prost(int64, tag = "2")]
-    pub window_start_ms: i64,
-    /// What was used. Negative is refused.
-    #[prost(int64, tag = "3")]
-    pub actual: i64,
-    /// Reports only: how much of the amount is not held any more, used or not. At most the amount.
-    #[prost(int64, tag = "4")]
-    pub returned: i64,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SettleResponse {
-    /// One per settlement, in order.
-    #[prost(enumeration = "ResolutionStatus", repeated, tag = "1")]
-    pub statuses: ::prost::alloc::vec::Vec<i32>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RenewRequest {
-    #[prost(message, repeated, tag = "1")]
-    pub reservations: ::prost::alloc::vec::Vec<ReservationRef>,
-    #[prost(uint32, tag = "2")]
-    pub ttl_ms: u32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReservationRef {
-    #[prost(bytes = "vec", tag = "1")]
-    pub reservation_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RenewResponse {
-    #[prost(enumeration = "ResolutionStatus", repeated, tag = "1")]
-    pub statuses: ::prost::alloc::vec::Vec<i32>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ReleaseRequest {
-    /// `actual` is ignored: a release is a settlement to nothing, requests included.
-    #[prost(message, repeated, tag = "1")]
-    pub releases: ::prost::alloc::vec::Vec<Settlement>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReleaseResponse {
-    #[prost(enumeration = "ResolutionStatus", repeated, tag = "1")]
-    pub statuses: ::prost::alloc::vec::Vec<i32>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ReportUsageRequest {
-    /// Data plane that sends them.
-    #[prost(string, tag = "1")]
-    pub node_id: ::prost::alloc::string::String,
-    #[prost(message, repeated, tag = "2")]
-    pub events: ::prost::alloc::vec::Vec<RequestEvent>,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReportUsageResponse {
-    #[prost(uint32, tag = "1")]
-    pub accepted: u32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BudgetStatusRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
-    /// Empty: all budgets of the workspace.
-    #[prost(bytes = "vec", repeated, tag = "2")]
-    pub budget_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct BudgetStatusResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub budgets: ::prost::alloc::vec::Vec<BudgetState>,
-    #[prost(bool, tag = "2")]
-    pub degraded: bool,
-    #[prost(int64, tag = "3")]
-    pub now_ms: i64,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BudgetState {
-    #[prost(bytes = "vec", tag = "1")]
-    pub budget_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(int64, tag = "2")]
-    pub limit: i64,
-    #[prost(int64, tag = "3")]
-    pub spent: i64,
-    #[prost(int64, tag = "4")]
-    pub reserved: i64,
-    #[prost(int64, tag = "5")]
-    pub window_start_ms: i64,
-    /// 0: the window never ends.
-    #[prost(int64, tag = "6")]
-    pub window_end_ms: i64,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ResetRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub quota_id: ::prost::alloc::vec::Vec<u8>,
-    /// Absent: every partition.
-    #[prost(string, optional, tag = "3")]
-    pub partition: ::core::option::Option<::prost::alloc::string::String>,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ResetResponse {
-    #[prost(uint32, tag = "1")]
-    pub buckets_removed: u32,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Outcome {
-    /// An empty or garbled message decodes to this. It means "unavailable", never "admitted".
-    Unspecified = 0,
-    Admitted = 1,
-    Rejected = 2,
-}
-impl Outcome {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "OUTCOME_UNSPECIFIED",
-            Self::Admitted => "OUTCOME_ADMITTED",
-            Self::Rejected => "OUTCOME_REJECTED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
-            "OUTCOME_ADMITTED" => Some(Self::Admitted),
-            "OUTCOME_REJECTED" => Some(Self::Rejected),
-            _ => None,
-        }
-    }
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ResolutionStatus {
-    Unspecified = 0,
-    Applied = 1,
-    /// Resolved before; nothing changed.
-    Duplicate = 2,
-    /// The reservation had expired and was charged; the charge was replaced.
-    Replaced = 3,
-    /// Malformed; retrying cannot help.
-    Invalid = 4,
-    /// Renew only: no open reservation of that id.
-    Unknown = 5,
-}
-impl ResolutionStatus {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "RESOLUTION_STATUS_UNSPECIFIED",
-            Self::Applied => "RESOLUTION_STATUS_APPLIED",
-            Self::Duplicate => "RESOLUTION_STATUS_DUPLICATE",
-            Self::Replaced => "RESOLUTION_STATUS_REPLACED",
-            Self::Invalid => "RESOLUTION_STATUS_INVALID",
-            Self::Unknown => "RESOLUTION_STATUS_UNKNOWN",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "RESOLUTION_STATUS_UNSPECIFIED" => Some(Self::Unspecified),
-            "RESOLUTION_STATUS_APPLIED" => Some(Self::Applied),
-            "RESOLUTION_STATUS_DUPLICATE" => Some(Self::Duplicate),
-            "RESOLUTION_STATUS_REPLACED" => Some(Self::Replaced),
-            "RESOLUTION_STATUS_INVALID" => Some(Self::Invalid),
-            "RESOLUTION_STATUS_UNKNOWN" => Some(Self::Unknown),
-            _ => None,
-        }
-    }
-}
-/// Generated client implementations.
-#[cfg(feature = "grpc")]
-pub mod limit_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    #[derive(Debug, Clone)]
-    pub struct LimitServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl<T> LimitServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> LimitServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            LimitServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Checks all quotas and takes from all of them, or from none. The same reservation id twice has one effect and
-        /// one answer.
-        pub async fn reserve(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ReserveRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ReserveResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rateguard.v1.LimitService/Reserve",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Reserve"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Resolves reservations with what was really used. Always writes, also below zero; the same id twice = once.
-        pub async fn settle(
-            &mut self,
-            request: impl tonic::IntoRequest<super::SettleRequest>,
-        ) -> std::result::Result<tonic::Response<super::SettleResponse>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rateguard.v1.LimitService/Settle",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Settle"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Moves the expiry of open reservations of running answers.
-        pub async fn renew(
-            &mut self,
-            request: impl tonic::IntoRequest<super::RenewRequest>,
-        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rateguard.v1.LimitService/Renew",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Renew"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Resolves reservations of requests that never reached the upstream: everything goes back.
-        pub async fn release(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ReleaseRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ReleaseResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rateguard.v1.LimitService/Release",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Release"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Takes usage events. Answers only when the bus has all of them; RESOURCE_EXHAUSTED asks the caller to wait.
-        pub async fn report_usage(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ReportUsageRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ReportUsageResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rateguard.v1.LimitService/ReportUsage",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rateguard.v1.LimitService", "ReportUsage"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// What a workspace's budgets have spent and hold.
-        pub async fn budget_status(
-            &mut self,
-            request: impl tonic::IntoRequest<super::BudgetStatusRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::BudgetStatusResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rateguard.v1.LimitService/BudgetStatus",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rateguard.v1.LimitService", "BudgetStatus"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Empties the buckets of one quota, of all partitions or of one.
-        pub async fn reset(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ResetRequest>,
-        ) -> std::result::Result<tonic::Response<super::ResetResponse>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rateguard.v1.LimitService/Reset",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Reset"));
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-#[cfg(feature = "grpc")]
-pub mod limit_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with LimitServiceServer.
-    #[async_trait]
-    pub trait LimitService: std::marker::Send + std::marker::Sync + 'static {
-        /// Checks all quotas and takes from all of them, or from none. The same reservation id twice has one effect and
-        /// one answer.
-        async fn reserve(
-            &self,
-            request: tonic::Request<super::ReserveRequest>,
-        ) -> std::result::Result<tonic::Response<super::ReserveResponse>, tonic::Status>;
-        /// Resolves reservations with what was really used. Always writes, also below zero; the same id twice = once.
-        async fn settle(
-            &self,
-            request: tonic::Request<super::SettleRequest>,
-        ) -> std::result::Result<tonic::Response<super::SettleResponse>, tonic::Status>;
-        /// Moves the expiry of open reservations of running answers.
-        async fn renew(
-            &self,
-            request: tonic::Request<super::RenewRequest>,
-        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status>;
-        /// Resolves reservations of requests that never reached the upstream: everything goes back.
-        async fn release(
-            &self,
-            request: tonic::Request<super::ReleaseRequest>,
-        ) -> std::result::Result<tonic::Response<super::ReleaseResponse>, tonic::Status>;
-        /// Takes usage events. Answers only when the bus has all of them; RESOURCE_EXHAUSTED asks the caller to wait.
-        async fn report_usage(
-            &self,
-            request: tonic::Request<super::ReportUsageRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ReportUsageResponse>,
-            tonic::Status,
-        >;
-        /// What a workspace's budgets have spent and hold.
-        async fn budget_status(
-            &self,
-            request: tonic::Request<super::BudgetStatusRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::BudgetStatusResponse>,
-            tonic::Status,
-        >;
-        /// Empties the buckets of one quota, of all partitions or of one.
-        async fn reset(
-            &self,
-            request: tonic::Request<super::ResetRequest>,
-        ) -> std::result::Result<tonic::Response<super::ResetResponse>, tonic::Status>;
-    }
-    #[derive(Debug)]
-    pub struct LimitServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> LimitServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for LimitServiceServer<T>
-    where
-        T: LimitService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/rateguard.v1.LimitService/Reserve" => {
-                    #[allow(non_camel_case_types)]
-                    struct ReserveSvc<T: LimitService>(pub Arc<T>);
-                    impl<
-                        T: LimitService,
-                    > tonic::server::UnaryService<super::ReserveRequest>
-                    for ReserveSvc<T> {
-                        type Response = super::ReserveResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ReserveRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as LimitService>::reserve(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ReserveSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rateguard.v1.LimitService/Settle" => {
-                    #[allow(non_camel_case_types)]
-                    struct SettleSvc<T: LimitService>(pub Arc<T>);
-                    impl<
-                        T: LimitService,
-                    > tonic::server::UnaryService<super::SettleRequest>
-                    for SettleSvc<T> {
-                        type Response = super::SettleResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::SettleRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as LimitService>::settle(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = SettleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rateguard.v1.LimitService/Renew" => {
-                    #[allow(non_camel_case_types)]
-                    struct RenewSvc<T: LimitService>(pub Arc<T>);
-                    impl<
-                        T: LimitService,
-                    > tonic::server::UnaryService<super::RenewRequest> for RenewSvc<T> {
-                        type Response = super::RenewResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::RenewRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as LimitService>::renew(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = RenewSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rateguard.v1.LimitService/Release" => {
-                    #[allow(non_camel_case_types)]
-                    struct ReleaseSvc<T: LimitService>(pub Arc<T>);
-                    impl<
-                        T: LimitService,
-                    > tonic::server::UnaryService<super::ReleaseRequest>
-                    for ReleaseSvc<T> {
-                        type Response = super::ReleaseResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ReleaseRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as LimitService>::release(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ReleaseSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rateguard.v1.LimitService/ReportUsage" => {
-                    #[allow(non_camel_case_types)]
-                    struct ReportUsageSvc<T: LimitService>(pub Arc<T>);
-                    impl<
-                        T: LimitService,
-                    > tonic::server::UnaryService<super::ReportUsageRequest>
-                    for ReportUsageSvc<T> {
-                        type Response = super::ReportUsageResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ReportUsageRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as LimitService>::report_usage(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ReportUsageSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rateguard.v1.LimitService/BudgetStatus" => {
-                    #[allow(non_camel_case_types)]
-                    struct BudgetStatusSvc<T: LimitService>(pub Arc<T>);
-                    impl<
-                        T: LimitService,
-                    > tonic::server::UnaryService<super::BudgetStatusRequest>
-                    for BudgetStatusSvc<T> {
-                        type Response = super::BudgetStatusResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::BudgetStatusRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as LimitService>::budget_status(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = BudgetStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rateguard.v1.LimitService/Reset" => {
-                    #[allow(non_camel_case_types)]
-                    struct ResetSvc<T: LimitService>(pub Arc<T>);
-                    impl<
-                        T: LimitService,
-                    > tonic::server::UnaryService<super::ResetRequest> for ResetSvc<T> {
-                        type Response = super::ResetResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ResetRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as LimitService>::reset(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ResetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for LimitServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "rateguard.v1.LimitService";
-    impl<T> tonic::server::NamedService for LimitServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PollRequest {
     #[prost(string, tag = "1")]
     pub node_id: ::prost::alloc::string::String,
@@ -1477,6 +475,9 @@ pub struct PollResponse {
     /// a full answer's first page tell what is rightly gone, and a client refuses to lose more.
     #[prost(bool, tag = "14")]
     pub may_shrink: bool,
+    /// This control plane can say what was spent (POST /v1/spend:query).
+    #[prost(bool, tag = "15")]
+    pub has_ledger: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Removal {
@@ -2018,4 +1019,1158 @@ impl BudgetSubjectKind {
             _ => None,
         }
     }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReserveRequest {
+    /// UUIDv7 made by the filter: request id, reservation id and event id are one.
+    #[prost(bytes = "vec", tag = "1")]
+    pub reservation_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub key_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub api_id: ::prost::alloc::vec::Vec<u8>,
+    /// How long the reservation lives unless renewed.
+    #[prost(uint32, tag = "5")]
+    pub ttl_ms: u32,
+    /// What to check, by value: filter and service never need the same snapshot. At most 64.
+    #[prost(message, repeated, tag = "6")]
+    pub quotas: ::prost::alloc::vec::Vec<Quota>,
+    /// Random per Envoy worker: the service counts live workers for BOUNDED_OPEN shares.
+    #[prost(fixed64, tag = "7")]
+    pub worker_id: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReserveResponse {
+    #[prost(enumeration = "Outcome", tag = "1")]
+    pub outcome: i32,
+    /// Answered from memory because Redis was away.
+    #[prost(bool, tag = "2")]
+    pub degraded: bool,
+    /// The ledger's clock when it decided.
+    #[prost(int64, tag = "3")]
+    pub now_ms: i64,
+    /// One per quota of the request, in its order.
+    #[prost(message, repeated, tag = "4")]
+    pub results: ::prost::alloc::vec::Vec<QuotaResult>,
+    /// Workers that reserved in the last minute; at least 1.
+    #[prost(uint32, tag = "5")]
+    pub live_workers: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuotaResult {
+    #[prost(bool, tag = "1")]
+    pub admitted: bool,
+    /// Units left after this reservation; what was left before it when refused. May be negative.
+    #[prost(int64, tag = "2")]
+    pub remaining: i64,
+    /// Milliseconds until the quota is whole again (window end, bucket full).
+    #[prost(int64, tag = "3")]
+    pub reset_ms: i64,
+    /// When refused: milliseconds until the same amount could be admitted. -1: never, the amount exceeds the limit.
+    #[prost(int64, tag = "4")]
+    pub retry_after_ms: i64,
+    /// Settled use of the current window.
+    #[prost(int64, tag = "5")]
+    pub spent: i64,
+    /// Held by open reservations, this one included.
+    #[prost(int64, tag = "6")]
+    pub reserved: i64,
+    /// Start of the window that was charged; a settlement names it.
+    #[prost(int64, tag = "7")]
+    pub window_start_ms: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SettleRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub settlements: ::prost::alloc::vec::Vec<Settlement>,
+}
+/// Stands alone: it applies even if the ledger has never seen the reservation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Settlement {
+    #[prost(bytes = "vec", tag = "1")]
+    pub reservation_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub reserved_at_ms: i64,
+    #[prost(message, repeated, tag = "4")]
+    pub amounts: ::prost::alloc::vec::Vec<SettledAmount>,
+    /// 0: the last word; what is still held goes back. Else the n-th report on a reservation that stays open, as a lease
+    /// does while it is drawn on. Figures are totals since the reservation: a report replaces the one before, and one
+    /// that is late or repeated changes nothing. All reports on one reservation list its amounts in the same order.
+    #[prost(uint32, tag = "5")]
+    pub part: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SettledAmount {
+    /// As it was reserved; `amount` is what was held.
+    #[prost(message, optional, tag = "1")]
+    pub quota: ::core::option::Option<Quota>,
+    #[prost(int64, tag = "2")]
+    pub window_start_ms: i64,
+    /// What was used. Negative is refused.
+    #[prost(int64, tag = "3")]
+    pub actual: i64,
+    /// Reports only: how much of the amount is not held any more, used or not. At most the amount.
+    #[prost(int64, tag = "4")]
+    pub returned: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SettleResponse {
+    /// One per settlement, in order.
+    #[prost(enumeration = "ResolutionStatus", repeated, tag = "1")]
+    pub statuses: ::prost::alloc::vec::Vec<i32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RenewRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub reservations: ::prost::alloc::vec::Vec<ReservationRef>,
+    #[prost(uint32, tag = "2")]
+    pub ttl_ms: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReservationRef {
+    #[prost(bytes = "vec", tag = "1")]
+    pub reservation_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewResponse {
+    #[prost(enumeration = "ResolutionStatus", repeated, tag = "1")]
+    pub statuses: ::prost::alloc::vec::Vec<i32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReleaseRequest {
+    /// `actual` is ignored: a release is a settlement to nothing, requests included.
+    #[prost(message, repeated, tag = "1")]
+    pub releases: ::prost::alloc::vec::Vec<Settlement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseResponse {
+    #[prost(enumeration = "ResolutionStatus", repeated, tag = "1")]
+    pub statuses: ::prost::alloc::vec::Vec<i32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportUsageRequest {
+    /// Data plane that sends them.
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub events: ::prost::alloc::vec::Vec<RequestEvent>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportUsageResponse {
+    #[prost(uint32, tag = "1")]
+    pub accepted: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BudgetStatusRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
+    /// Empty: all budgets of the workspace.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub budget_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BudgetStatusResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub budgets: ::prost::alloc::vec::Vec<BudgetState>,
+    #[prost(bool, tag = "2")]
+    pub degraded: bool,
+    #[prost(int64, tag = "3")]
+    pub now_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BudgetState {
+    #[prost(bytes = "vec", tag = "1")]
+    pub budget_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "2")]
+    pub limit: i64,
+    #[prost(int64, tag = "3")]
+    pub spent: i64,
+    #[prost(int64, tag = "4")]
+    pub reserved: i64,
+    #[prost(int64, tag = "5")]
+    pub window_start_ms: i64,
+    /// 0: the window never ends.
+    #[prost(int64, tag = "6")]
+    pub window_end_ms: i64,
+    /// As in Budget.
+    #[prost(enumeration = "BudgetSubjectKind", tag = "7")]
+    pub subject_kind: i32,
+    #[prost(string, tag = "8")]
+    pub subject: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub quota_id: ::prost::alloc::vec::Vec<u8>,
+    /// Absent: every partition.
+    #[prost(string, optional, tag = "3")]
+    pub partition: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetResponse {
+    #[prost(uint32, tag = "1")]
+    pub buckets_removed: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RaiseSpendRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
+    /// At most 1 000. Budgets that the service does not know are left out of its answer.
+    #[prost(message, repeated, tag = "2")]
+    pub budgets: ::prost::alloc::vec::Vec<SpentBudget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SpentBudget {
+    #[prost(bytes = "vec", tag = "1")]
+    pub budget_id: ::prost::alloc::vec::Vec<u8>,
+    /// The window that `spent` is of, as BudgetState told it.
+    #[prost(int64, tag = "2")]
+    pub window_start_ms: i64,
+    #[prost(int64, tag = "3")]
+    pub spent: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RaiseSpendResponse {
+    /// Budgets whose spend was lower.
+    #[prost(message, repeated, tag = "1")]
+    pub budgets: ::prost::alloc::vec::Vec<RaisedBudget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RaisedBudget {
+    #[prost(bytes = "vec", tag = "1")]
+    pub budget_id: ::prost::alloc::vec::Vec<u8>,
+    /// Nano-USD, above 0.
+    #[prost(int64, tag = "2")]
+    pub raised_by: i64,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Outcome {
+    /// An empty or garbled message decodes to this. It means "unavailable", never "admitted".
+    Unspecified = 0,
+    Admitted = 1,
+    Rejected = 2,
+}
+impl Outcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OUTCOME_UNSPECIFIED",
+            Self::Admitted => "OUTCOME_ADMITTED",
+            Self::Rejected => "OUTCOME_REJECTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "OUTCOME_ADMITTED" => Some(Self::Admitted),
+            "OUTCOME_REJECTED" => Some(Self::Rejected),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ResolutionStatus {
+    Unspecified = 0,
+    Applied = 1,
+    /// Resolved before; nothing changed.
+    Duplicate = 2,
+    /// The reservation had expired and was charged; the charge was replaced.
+    Replaced = 3,
+    /// Malformed; retrying cannot help.
+    Invalid = 4,
+    /// Renew only: no open reservation of that id.
+    Unknown = 5,
+}
+impl ResolutionStatus {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RESOLUTION_STATUS_UNSPECIFIED",
+            Self::Applied => "RESOLUTION_STATUS_APPLIED",
+            Self::Duplicate => "RESOLUTION_STATUS_DUPLICATE",
+            Self::Replaced => "RESOLUTION_STATUS_REPLACED",
+            Self::Invalid => "RESOLUTION_STATUS_INVALID",
+            Self::Unknown => "RESOLUTION_STATUS_UNKNOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RESOLUTION_STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+            "RESOLUTION_STATUS_APPLIED" => Some(Self::Applied),
+            "RESOLUTION_STATUS_DUPLICATE" => Some(Self::Duplicate),
+            "RESOLUTION_STATUS_REPLACED" => Some(Self::Replaced),
+            "RESOLUTION_STATUS_INVALID" => Some(Self::Invalid),
+            "RESOLUTION_STATUS_UNKNOWN" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+#[cfg(feature = "grpc")]
+pub mod limit_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct LimitServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> LimitServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> LimitServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            LimitServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Checks all quotas and takes from all of them, or from none. The same reservation id twice has one effect and
+        /// one answer.
+        pub async fn reserve(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReserveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReserveResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/Reserve",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Reserve"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Resolves reservations with what was really used. Always writes, also below zero; the same id twice = once.
+        pub async fn settle(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SettleRequest>,
+        ) -> std::result::Result<tonic::Response<super::SettleResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/Settle",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Settle"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves the expiry of open reservations of running answers.
+        pub async fn renew(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/Renew",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Renew"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Resolves reservations of requests that never reached the upstream: everything goes back.
+        pub async fn release(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/Release",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Release"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes usage events. Answers only when the bus has all of them; RESOURCE_EXHAUSTED asks the caller to wait.
+        pub async fn report_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/ReportUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "ReportUsage"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What a workspace's budgets have spent and hold.
+        pub async fn budget_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BudgetStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BudgetStatusResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/BudgetStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "BudgetStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Empties the buckets of one quota, of all partitions or of one.
+        pub async fn reset(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResetRequest>,
+        ) -> std::result::Result<tonic::Response<super::ResetResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/Reset",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "Reset"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Raises what budgets have spent to what their events say. Never lowers. FAILED_PRECONDITION while settlements of an
+        /// outage may still be on their way: they would be counted twice.
+        pub async fn raise_spend(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RaiseSpendRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RaiseSpendResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rateguard.v1.LimitService/RaiseSpend",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rateguard.v1.LimitService", "RaiseSpend"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "grpc")]
+pub mod limit_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with LimitServiceServer.
+    #[async_trait]
+    pub trait LimitService: std::marker::Send + std::marker::Sync + 'static {
+        /// Checks all quotas and takes from all of them, or from none. The same reservation id twice has one effect and
+        /// one answer.
+        async fn reserve(
+            &self,
+            request: tonic::Request<super::ReserveRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReserveResponse>, tonic::Status>;
+        /// Resolves reservations with what was really used. Always writes, also below zero; the same id twice = once.
+        async fn settle(
+            &self,
+            request: tonic::Request<super::SettleRequest>,
+        ) -> std::result::Result<tonic::Response<super::SettleResponse>, tonic::Status>;
+        /// Moves the expiry of open reservations of running answers.
+        async fn renew(
+            &self,
+            request: tonic::Request<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status>;
+        /// Resolves reservations of requests that never reached the upstream: everything goes back.
+        async fn release(
+            &self,
+            request: tonic::Request<super::ReleaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReleaseResponse>, tonic::Status>;
+        /// Takes usage events. Answers only when the bus has all of them; RESOURCE_EXHAUSTED asks the caller to wait.
+        async fn report_usage(
+            &self,
+            request: tonic::Request<super::ReportUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportUsageResponse>,
+            tonic::Status,
+        >;
+        /// What a workspace's budgets have spent and hold.
+        async fn budget_status(
+            &self,
+            request: tonic::Request<super::BudgetStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BudgetStatusResponse>,
+            tonic::Status,
+        >;
+        /// Empties the buckets of one quota, of all partitions or of one.
+        async fn reset(
+            &self,
+            request: tonic::Request<super::ResetRequest>,
+        ) -> std::result::Result<tonic::Response<super::ResetResponse>, tonic::Status>;
+        /// Raises what budgets have spent to what their events say. Never lowers. FAILED_PRECONDITION while settlements of an
+        /// outage may still be on their way: they would be counted twice.
+        async fn raise_spend(
+            &self,
+            request: tonic::Request<super::RaiseSpendRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RaiseSpendResponse>,
+            tonic::Status,
+        >;
+    }
+    #[derive(Debug)]
+    pub struct LimitServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> LimitServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for LimitServiceServer<T>
+    where
+        T: LimitService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/rateguard.v1.LimitService/Reserve" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReserveSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::ReserveRequest>
+                    for ReserveSvc<T> {
+                        type Response = super::ReserveResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReserveRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::reserve(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReserveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rateguard.v1.LimitService/Settle" => {
+                    #[allow(non_camel_case_types)]
+                    struct SettleSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::SettleRequest>
+                    for SettleSvc<T> {
+                        type Response = super::SettleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SettleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::settle(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SettleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rateguard.v1.LimitService/Renew" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::RenewRequest> for RenewSvc<T> {
+                        type Response = super::RenewResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::renew(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rateguard.v1.LimitService/Release" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::ReleaseRequest>
+                    for ReleaseSvc<T> {
+                        type Response = super::ReleaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::release(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rateguard.v1.LimitService/ReportUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportUsageSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::ReportUsageRequest>
+                    for ReportUsageSvc<T> {
+                        type Response = super::ReportUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::report_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportUsageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rateguard.v1.LimitService/BudgetStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct BudgetStatusSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::BudgetStatusRequest>
+                    for BudgetStatusSvc<T> {
+                        type Response = super::BudgetStatusResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BudgetStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::budget_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BudgetStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rateguard.v1.LimitService/Reset" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResetSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::ResetRequest> for ResetSvc<T> {
+                        type Response = super::ResetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::reset(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rateguard.v1.LimitService/RaiseSpend" => {
+                    #[allow(non_camel_case_types)]
+                    struct RaiseSpendSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::RaiseSpendRequest>
+                    for RaiseSpendSvc<T> {
+                        type Response = super::RaiseSpendResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RaiseSpendRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::raise_spend(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RaiseSpendSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for LimitServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "rateguard.v1.LimitService";
+    impl<T> tonic::server::NamedService for LimitServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SpendQuery {
+    #[prost(bytes = "vec", tag = "1")]
+    pub workspace_id: ::prost::alloc::vec::Vec<u8>,
+    /// Id of an event that the asker put on the bus, as a mark. Set: the answer is complete only when the ledger has
+    /// everything of the workspace that was on the bus before it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub mark_id: ::prost::alloc::vec::Vec<u8>,
+    /// At most 1 000.
+    #[prost(message, repeated, tag = "3")]
+    pub windows: ::prost::alloc::vec::Vec<SpendWindow>,
+}
+/// Bounds are whole quarters of an hour: what the ledger is kept in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SpendWindow {
+    #[prost(enumeration = "BudgetSubjectKind", tag = "1")]
+    pub subject_kind: i32,
+    /// Id, tag `name=value` or model; empty for the workspace.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub start_ms: i64,
+    /// 0: the window never ends.
+    #[prost(int64, tag = "4")]
+    pub end_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SpendAnswer {
+    /// The mark has not come by yet: ask again. Nothing else is set.
+    #[prost(bool, tag = "1")]
+    pub is_incomplete: bool,
+    /// Nano-USD, one per window.
+    #[prost(int64, repeated, tag = "2")]
+    pub spent: ::prost::alloc::vec::Vec<i64>,
 }
