@@ -145,9 +145,9 @@ impl Asked {
 }
 
 /// Requests, errors and cost.
-type Sums = (u64, u64, i64);
+pub(crate) type Sums = (u64, u64, i64);
 
-fn add(sums: &mut Sums, row: &ApiEvent) {
+pub(crate) fn add(sums: &mut Sums, row: &ApiEvent) {
     if row.revision == 0 {
         sums.0 += 1;
         sums.1 += u64::from(!row.error_type.is_empty() || row.status_code >= 400);
@@ -164,7 +164,7 @@ fn total(rows: &[&ApiEvent]) -> Sums {
 }
 
 /// When the bucket begins that an instant is in.
-fn bucket_ms(at_ms: i64, granularity: &str, zone: Tz) -> i64 {
+pub(crate) fn bucket_ms(at_ms: i64, granularity: &str, zone: Tz) -> i64 {
     let local = zone.timestamp_millis_opt(at_ms).unwrap();
     let offset_ms = i64::from(local.offset().fix().local_minus_utc()) * 1_000;
     match granularity {
