@@ -8,8 +8,10 @@ pub mod dedup;
 pub mod endpoint;
 pub mod migrate;
 pub mod query;
+pub mod reconcile;
 pub mod row;
 pub mod source;
+pub mod spend;
 pub mod worker;
 
 pub use endpoint::{Endpoint, EndpointError};

@@ -2,7 +2,9 @@
 
 use crate::config::Limits;
 use rateguard_wire::v1::limit_service_client::LimitServiceClient;
-use rateguard_wire::v1::{BudgetState, BudgetStatusRequest, ResetRequest};
+use rateguard_wire::v1::{
+    BudgetState, BudgetStatusRequest, RaiseSpendRequest, RaisedBudget, ResetRequest, SpentBudget,
+};
 use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -76,6 +78,42 @@ impl LimitsClient {
         let mut client = self.client()?;
         let response = client
             .budget_status(self.request(request))
+            .await
+            .map_err(call_error)?;
+        Ok(response.into_inner().budgets)
+    }
+
+    /// The same while the service has its store; `None` while it has not, or tells what it heard last.
+    pub async fn undegraded_status(
+        &self,
+        workspace_id: Uuid,
+    ) -> Result<Option<Vec<BudgetState>>, LimitsError> {
+        let request = BudgetStatusRequest {
+            workspace_id: workspace_id.as_bytes().to_vec(),
+            budget_ids: Vec::new(),
+        };
+        let mut client = self.client()?;
+        let response = client
+            .budget_status(self.request(request))
+            .await
+            .map_err(call_error)?
+            .into_inner();
+        Ok((!response.degraded).then_some(response.budgets))
+    }
+
+    /// Raises what budgets have spent, and never lowers it; gives those that were raised.
+    pub async fn raise_spend(
+        &self,
+        workspace_id: Uuid,
+        budgets: Vec<SpentBudget>,
+    ) -> Result<Vec<RaisedBudget>, LimitsError> {
+        let request = RaiseSpendRequest {
+            workspace_id: workspace_id.as_bytes().to_vec(),
+            budgets,
+        };
+        let mut client = self.client()?;
+        let response = client
+            .raise_spend(self.request(request))
             .await
             .map_err(call_error)?;
         Ok(response.into_inner().budgets)

@@ -275,7 +275,7 @@ async fn analytics(config: AnalyticsConfig, settings: &Settings) -> anyhow::Resu
         .await
         .with_context(|| format!("cannot listen on LISTEN_ADDR {listen_addr}"))?;
     let (stop, shutdown) = watch::channel(false);
-    let worker = worker::Worker::new(config.clickhouse, config.events);
+    let worker = worker::Worker::new(config.clickhouse, config.events, &config.limits);
     tracing::info!("listening http={}", listener.local_addr()?);
     let probes = tokio::spawn(axum::serve(listener, worker.probes()).into_future());
     let consumer = tokio::spawn(worker.run(shutdown));

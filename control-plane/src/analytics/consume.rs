@@ -13,6 +13,7 @@ pub use batch::{Batch, ROWS_ENOUGH};
 pub use metrics::Metrics;
 
 use super::Endpoint;
+use super::reconcile::Active;
 use super::source::Source;
 use crate::clock::Clock;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Context {
     pub endpoint: Endpoint,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// Told of what was stored.
+    pub active: Arc<Active>,
 }
 
 /// Consumes until told to stop, and then until every lane has stored or given back what it had.

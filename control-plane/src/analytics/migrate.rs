@@ -35,6 +35,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     3 "0003_latency";
     4 "0004_tags";
     5 "0005_spend_ledger";
+    6 "0006_bus_marks";
 };
 
 const APPLIED_TABLE: &str = "\

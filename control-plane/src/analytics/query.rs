@@ -82,7 +82,7 @@ impl Reader {
     }
 
     /// A statement on a workspace's rows: `{workspace:UUID}` is its parameter.
-    fn query(&self, sql: &str, workspace_id: Uuid) -> Query {
+    pub(super) fn query(&self, sql: &str, workspace_id: Uuid) -> Query {
         self.client
             .query_raw(sql)
             .param("workspace", workspace_id.to_string())
@@ -90,7 +90,7 @@ impl Reader {
 }
 
 /// All rows of a statement.
-async fn all<T: RowOwned + RowRead>(query: Query) -> Result<Vec<T>, QueryError> {
+pub(super) async fn all<T: RowOwned + RowRead>(query: Query) -> Result<Vec<T>, QueryError> {
     match tokio::time::timeout(TIMEOUT, query.fetch_all::<T>()).await {
         Ok(rows) => Ok(rows?),
         Err(_) => Err(QueryError::Away(None)),

@@ -1,13 +1,15 @@
 //! The analytics worker: the consumer with what it needs, alone or inside `serve --all`.
 
-use super::Endpoint;
 use super::consume::{self, Context};
+use super::reconcile::{self, Reconciler};
 use super::source::SourceError;
 use super::source::kafka::KafkaSource;
 use super::source::redis::RedisSource;
+use super::{Endpoint, Reader};
 use crate::clock::{Clock, SystemClock};
-use crate::config::EventBus;
+use crate::config::{EventBus, Limits};
 use crate::entropy::{self, SystemEntropy};
+use crate::limits::LimitsClient;
 use crate::state::AppState;
 use crate::telemetry::{Gauges, Metrics};
 use axum::extract::State;
@@ -23,6 +25,7 @@ use tokio::sync::watch;
 pub struct Worker {
     endpoint: Endpoint,
     bus: EventBus,
+    limits: LimitsClient,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// Tells this process from every other.
@@ -31,10 +34,12 @@ pub struct Worker {
 
 impl Worker {
     /// For a process of its own.
-    pub fn new(endpoint: Endpoint, bus: EventBus) -> Self {
+    /// Must be called on a Tokio runtime.
+    pub fn new(endpoint: Endpoint, bus: EventBus, limits: &Limits) -> Self {
         Self {
             endpoint,
             bus,
+            limits: LimitsClient::new(limits),
             name: entropy::uuid_v7(SystemClock.now_ms(), &SystemEntropy).to_string(),
             clock: Arc::new(SystemClock),
             metrics: Arc::default(),
@@ -47,10 +52,19 @@ impl Worker {
             endpoint: self.endpoint.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.analytics().clone(),
+            active: Arc::default(),
         };
+        let reconciler = Reconciler::new(
+            Reader::new(&self.endpoint),
+            self.limits.clone(),
+            context.active.clone(),
+            context.metrics.clone(),
+        );
+        let reconciling = tokio::spawn(reconciler.run(reconcile::INTERVAL, shutdown.clone()));
         if let Err(error) = self.consume(context, shutdown).await {
             tracing::error!(error = %error.0, "events cannot be consumed");
         }
+        reconciling.abort();
     }
 
     async fn consume(&self, context: Context, shutdown: watch::Receiver<bool>) -> Result<(), SourceError> {
@@ -93,6 +107,7 @@ pub async fn run_if(is_wanted: bool, state: AppState, shutdown: watch::Receiver<
     let worker = Worker {
         endpoint,
         bus,
+        limits: state.limits.clone(),
         name: state.new_id().to_string(),
         clock: state.clock.clone(),
         metrics: state.metrics.clone(),

@@ -36,7 +36,7 @@ const ONE_PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a poll is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum PollError {
+pub(super) enum PollError {
     #[error(transparent)]
     Auth(#[from] AuthError),
     #[error("the body is not a rateguard.v1.PollRequest")]
@@ -342,6 +342,7 @@ fn head(state: &AppState, poll: &Poll, position: Position) -> PollResponse {
         version: version::format(position, poll.audience),
         nonce: new_nonce(state, position.version),
         now_ms: state.clock.now_ms(),
+        has_ledger: state.analytics.is_some(),
         ..PollResponse::default()
     }
 }

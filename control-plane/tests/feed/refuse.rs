@@ -1,11 +1,12 @@
 //! What is refused: bodies that are no polls, tokens that are none.
 
-use crate::replica::{Replica, envoy, filter, operator_token};
-use crate::support::app::App;
+use crate::replica::{Replica, envoy, filter, operator_token, own_token};
+use crate::support::app::{App, Person};
 use axum::http::StatusCode;
 use prost::Message as _;
-use rateguard_wire::v1::{KeyUse, PollRequest, PollRole};
+use rateguard_wire::v1::{KeyUse, PollRequest, PollRole, SpendQuery, SpendWindow};
 use serde_json::json;
+use uuid::Uuid;
 
 #[tokio::test]
 async fn cp_07_bodies_that_are_no_polls_are_400() {
@@ -83,6 +84,50 @@ async fn cp_12_tokens_that_are_none_are_401() {
         let (status, _) = replica.clusters(wrong, "").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn what_was_spent_is_told_to_data_planes_of_the_workspace_only() {
+    let app = App::start().await;
+    let (ada, bob) = (app.register("ada").await, app.register("bob").await);
+    let (operator, (own, _)) = (operator_token(&app).await, own_token(&app, &ada).await);
+    let replica = Replica::start(&app).await;
+    let id = |person: &Person| person.workspace_id.parse::<Uuid>().unwrap().as_bytes().to_vec();
+    let query = |workspace_id: Vec<u8>| SpendQuery {
+        workspace_id,
+        ..SpendQuery::default()
+    };
+    let window = SpendWindow {
+        subject_kind: 1,
+        start_ms: 1,
+        ..SpendWindow::default()
+    };
+    let uneven = SpendQuery {
+        windows: vec![window],
+        ..query(id(&ada))
+    };
+    // Nobody's answer is a figure here: this program has no ClickHouse.
+    for (token, query, expected) in [
+        ("", query(id(&ada)), StatusCode::UNAUTHORIZED),
+        (ada.token.as_str(), query(id(&ada)), StatusCode::UNAUTHORIZED),
+        (own.as_str(), query(id(&bob)), StatusCode::NOT_FOUND),
+        (own.as_str(), query(id(&ada)), StatusCode::NOT_IMPLEMENTED),
+        (operator.as_str(), query(id(&bob)), StatusCode::NOT_IMPLEMENTED),
+        (operator.as_str(), query(vec![1; 15]), StatusCode::BAD_REQUEST),
+        (operator.as_str(), uneven, StatusCode::BAD_REQUEST),
+    ] {
+        let (status, answer) = replica
+            .send("/v1/spend:query", token, query.encode_to_vec())
+            .await;
+        assert_eq!(
+            status,
+            expected,
+            "{query:?}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    let answer = replica.poll(&operator, filter()).await;
+    assert!(!answer.has_ledger, "there is none");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod feed_answers;
 mod filter_reload;
 mod leases;
 mod limit_service;
+mod lost_spend;
 mod redis;
 mod replicas;
 mod reservations;

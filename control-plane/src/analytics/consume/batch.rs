@@ -3,9 +3,12 @@
 use crate::analytics::dedup::{EventKey, Recent, key_of};
 use crate::analytics::row::{ApiEvent, Receipt};
 use crate::analytics::source::{DeadLetter, Message, Offset, Payload};
+use crate::analytics::spend::Mark;
 use prost::{DecodeError, Message as _};
+use rateguard_wire::bus::MARK_NODE;
 use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
 use std::collections::HashSet;
+use uuid::Uuid;
 
 /// A batch this large is inserted at once (SPEC 5).
 pub const ROWS_ENOUGH: usize = 1_000;
@@ -21,6 +24,8 @@ const DEAD_BYTES_MAX: usize = 64 << 10;
 pub struct Batch {
     pub rows: Vec<ApiEvent>,
     pub dead: Vec<DeadLetter>,
+    /// Not rows: somebody waits for them to come by.
+    pub marks: Vec<Mark>,
     /// Every message that it was made of, malformed ones and duplicates too.
     pub offsets: Vec<Offset>,
     pub duplicates: u64,
@@ -43,6 +48,11 @@ impl Batch {
             Ok(report) => report,
             Err((error, bytes)) => return self.bury(lane, offset, reason(&error), bytes),
         };
+        if node_id == MARK_NODE {
+            return self
+                .marks
+                .extend(events.iter().filter_map(|event| mark(event, received_at_ms)));
+        }
         for event in events {
             let receipt = Receipt {
                 received_at_ms,
@@ -76,7 +86,7 @@ impl Batch {
 
     /// Whether it is inserted without waiting for more.
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= ROWS_ENOUGH || self.bytes >= BYTES_ENOUGH
+        self.rows.len() >= ROWS_ENOUGH || self.bytes >= BYTES_ENOUGH || !self.marks.is_empty()
     }
 
     /// Names the insert: the same messages give the same name, so that one that is repeated changes nothing.
@@ -102,6 +112,14 @@ fn report(payload: Payload) -> Result<ReportUsageRequest, (DecodeError, Vec<u8>)
             Err(error) => Err((error, bytes)),
         },
     }
+}
+
+fn mark(event: &RequestEvent, received_at_ms: i64) -> Option<Mark> {
+    Some(Mark {
+        workspace_id: Uuid::from_slice(&event.workspace_id).ok()?,
+        mark_id: Uuid::from_slice(&event.event_id).ok()?,
+        passed_at: u32::try_from(received_at_ms / 1_000).ok()?,
+    })
 }
 
 /// An error with its causes.
@@ -167,6 +185,26 @@ mod tests {
         assert_eq!(kept, [(2, 0), (2, 1), (1, 1)]);
         assert_eq!(batch.duplicates, 2);
         assert_eq!(batch.token("s"), "s-1-0-2-0");
+    }
+
+    #[test]
+    fn a_mark_is_no_row_and_ends_the_batch() {
+        let mut batch = Batch::default();
+        let recent = Recent::default();
+        batch.add("s", message(1, vec![event(1, 0)]), &recent);
+        assert!(!batch.is_full());
+        let report = ReportUsageRequest {
+            node_id: MARK_NODE.into(),
+            events: vec![event(2, 1)],
+        };
+        let mark = Message {
+            payload: Payload::Report(report.encode_to_vec()),
+            ..message(2, Vec::new())
+        };
+        batch.add("s", mark, &recent);
+        assert_eq!((batch.rows.len(), batch.offsets.len()), (1, 2));
+        assert_eq!(batch.marks[0].mark_id, Uuid::from_bytes([2; 16]));
+        assert!(batch.is_full());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::metrics::LaneLabels;
 use super::store::{Backoff, Gone, store};
 use crate::analytics::dedup::{Recent, key_of};
 use crate::analytics::source::{Hold, Lane, Message, SourceError};
+use crate::analytics::spend::{Mark, remember};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use std::pin::pin;
@@ -167,11 +168,13 @@ impl<L: Lane> Driver<L> {
         };
         batch.dead.extend(refused);
         let recent = self.recent.get_or_insert_default();
+        self.context.active.note(&batch.rows);
         for row in &batch.rows {
             recent.insert(key_of(row), row.received_at);
         }
         let metrics = self.context.metrics.clone();
         metrics.duplicates.inc_by(batch.duplicates);
+        self.note_marks(&batch.marks).await?;
         let mut backoff = Backoff::default();
         while !batch.dead.is_empty() {
             match self.lane.bury(&batch.dead).await {
@@ -199,6 +202,22 @@ impl<L: Lane> Driver<L> {
             }
             backoff.wait(&mut self.hold).await?;
         }
+    }
+
+    /// What was on the bus before these is stored.
+    async fn note_marks(&mut self, marks: &[Mark]) -> Result<(), Gone> {
+        let mut backoff = Backoff::default();
+        while !marks.is_empty() {
+            match remember(&self.context.endpoint, marks).await {
+                Ok(()) => break,
+                Err(error) => {
+                    self.context.metrics.failed();
+                    tracing::warn!(partition = %self.lane.name(), %error, "clickhouse did not take a mark");
+                }
+            }
+            backoff.wait(&mut self.hold).await?;
+        }
+        Ok(())
     }
 
     fn warn(&self, error: &SourceError, what: &'static str) {
