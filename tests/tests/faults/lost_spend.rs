@@ -5,7 +5,7 @@ use rateguard_tests::proxy::Wire;
 use rateguard_tests::scene::{Answer, Key, Scene};
 use rateguard_tests::stack::{Link, Stack};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than the product allows, for a loaded machine.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -128,4 +128,53 @@ async fn rl_17_what_is_still_on_the_bus_is_waited_for() {
     }
     stack.proxy(Link::ControlPlaneToClickHouse).set(Wire::Pass);
     never_admitted(&scene, &key).await;
+}
+
+/// A metric of the control plane.
+async fn metric(stack: &Stack, name: &str) -> i64 {
+    let url = format!("{}/metrics", stack.console_url());
+    let text = Answer::of(stack.client().get(url)).await.text;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+        .parse()
+        .expect("a number")
+}
+
+#[tokio::test]
+async fn rl_10_ev_13_what_a_failover_lost_is_raised_within_a_minute() {
+    let stack = stack().await;
+    let (scene, key) = spent_up(&stack, || ()).await;
+    let wanted = i64::from(BUDGET) * 10_000_000;
+    eventually("it is in the ledger", WITHIN, async || {
+        in_ledger(&stack, &scene.workspace_id).await == wanted
+    })
+    .await;
+    // The last writes are gone, and the mark is not: nobody can tell.
+    let lose = format!(
+        "for _, key in ipairs(redis.call('KEYS', 'rg1:{{{}}}:b:*')) do redis.call('DEL', key) end",
+        scene.workspace_id
+    );
+    stack.redis_command(&["EVAL", &lose, "0"]).await.expect("lost");
+    let lost = Instant::now();
+    assert_eq!(scene.costs().await.expect("costs")["currentSpendCents"], json!(0));
+    eventually("redis is raised", WITHIN * 2, async || {
+        let costs = scene.costs().await;
+        costs.is_ok_and(|costs| costs["currentSpendCents"] == json!(BUDGET))
+    })
+    .await;
+    println!("raised after {:?}", lost.elapsed());
+    assert!(lost.elapsed() < WITHIN, "{:?}", lost.elapsed());
+    assert_eq!(Answer::of(scene.flat_request(&key)).await.status, 402);
+    let raised = "rateguard_control_plane_analytics_budgets_raised_total";
+    assert!(metric(&stack, raised).await >= 1);
+    eventually("nothing differs any more", WITHIN, async || {
+        metric(&stack, "rateguard_control_plane_analytics_drift_nanos").await == 0
+    })
+    .await;
+    assert_eq!(
+        scene.costs().await.expect("costs")["currentSpendCents"],
+        json!(BUDGET)
+    );
 }
