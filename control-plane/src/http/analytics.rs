@@ -14,6 +14,8 @@ use super::permission::Permission;
 use crate::analytics::Reader;
 use crate::audit::Origin;
 use crate::state::AppState;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
@@ -24,10 +26,18 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .merge(export::routes())
 }
 
-/// The caller in the token's own workspace.
-async fn own(state: &AppState, caller: Caller, origin: Origin) -> Result<Access, ApiError> {
-    let workspace_id = caller.0.workspace_id().ok_or(ApiError::NotFound("workspace"))?;
-    Access::to(state, caller, origin, workspace_id).await
+/// The workspace of the caller's token, for routes that name none.
+struct Own(Access);
+
+impl FromRequestParts<AppState> for Own {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let Ok(origin) = Origin::from_request_parts(parts, state).await;
+        let workspace_id = caller.0.workspace_id().ok_or(ApiError::NotFound("workspace"))?;
+        Access::to(state, caller, origin, workspace_id).await.map(Self)
+    }
 }
 
 /// What answers, for whoever may read.

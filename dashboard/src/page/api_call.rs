@@ -54,7 +54,7 @@ pub fn TestCall(props: &Props) -> Html {
         <Card title="Test call" note="A real call from this browser through the gateway: it counts, and it costs what it costs.">
             <form class="stack" {onsubmit} novalidate=true>
                 <TextField form={form.clone()} name="key" label="Key" kind="password" placeholder="rg_live_…" hint="It is used for this call and kept nowhere." />
-                <TextField form={form.clone()} name="path" label="Path" before={base.clone()} />
+                <TextField form={form.clone()} name="path" label="Path" before={["/proxy/", &props.api.slug, "/"].concat()} />
                 <TextArea form={form.clone()} name="body" label="Body" optional=true hint="With one it is a POST of JSON, without one a GET." />
                 <div class="row"><Button kind={Kind::Primary} submit=true icon={Icon::Play} busy={*state == State::Waiting}>{ "Make the call" }</Button></div>
             </form>

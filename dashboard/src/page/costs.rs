@@ -12,7 +12,7 @@ use crate::state::toast::Say;
 use crate::ui::card::alarm;
 use crate::ui::{
     Badge, Button, Card, Dialog, Empty, Failed, Icon, Kind, Meter, Notice, Skeletons, Stat, SwitchField,
-    TextField, Tone, use_say,
+    TextField, Tone, use_guard, use_say,
 };
 use rateguard_api::budget::{Costs as Body, MonthlyBudget};
 use rateguard_api::decimal::{Centi, Cents};
@@ -174,6 +174,7 @@ fn EditBudget(props: &EditProps) -> Html {
         ])
     });
     let (send, say) = (use_send(), use_say());
+    use_guard(form.is_dirty());
     let store = {
         let (form, send, path) = (form.clone(), send.clone(), props.here.path("/budget"));
         let (onclose, ondone) = (props.onclose.clone(), props.ondone.clone());

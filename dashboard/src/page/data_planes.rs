@@ -11,7 +11,7 @@ use crate::state::form::{Edit, Form};
 use crate::state::table::SortKey;
 use crate::ui::{
     Badge, Button, Column, Dialog, Empty, Failed, Icon, Kind, Notice, Pager, Row, Skeletons, Table,
-    TextField, Tone,
+    TextField, Tone, use_guard,
 };
 use rateguard_api::data_plane::{DataPlaneNode, DataPlaneToken, DataPlaneTokenWithSecret};
 use serde_json::json;
@@ -202,6 +202,7 @@ struct NewTokenProps {
 #[component]
 fn NewToken(props: &NewTokenProps) -> Html {
     let form = use_reducer(|| Form::new([("name", "")]));
+    use_guard(form.is_dirty());
     let made = use_state(|| None::<AttrValue>);
     let send = use_send();
     let onsubmit = {

@@ -373,6 +373,7 @@ struct NewTokenProps {
 fn NewToken(props: &NewTokenProps) -> Html {
     let here = &props.here;
     let form = use_reducer(|| Form::new([("name", ""), ("role", here.role().as_str()), ("expiresAt", "")]));
+    use_guard(form.is_dirty());
     let made = use_state(|| None::<AttrValue>);
     let send = use_send();
     let onsubmit = {

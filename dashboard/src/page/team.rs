@@ -12,7 +12,7 @@ use crate::state::toast::Say;
 use crate::ui::field::Choice;
 use crate::ui::{
     Badge, Button, Column, Confirm, Dialog, Empty, Failed, Glyph, Icon, Kind, Menu, Notice, Pager, PickField,
-    Row, Skeletons, Table, TextField, Tone, use_say,
+    Row, Skeletons, Table, TextField, Tone, use_guard, use_say,
 };
 use rateguard_api::invitation::{Invitation, InvitationWithLink};
 use rateguard_api::list::List;
@@ -152,6 +152,7 @@ struct InviteProps {
 #[component]
 fn Invite(props: &InviteProps) -> Html {
     let form = use_reducer(|| Form::new([("email", ""), ("role", "MEMBER")]));
+    use_guard(form.is_dirty());
     let made = use_state(|| None::<(AttrValue, AttrValue)>);
     let send = use_send();
     let onsubmit = {

@@ -3,14 +3,13 @@
 use super::parameters::{
     ChartParams, EndpointParams, LatencyParams, Params, Plans, SummaryParams, asked, filter, limit,
 };
-use super::{own, reader, show};
+use super::{Own, reader, show};
 use crate::analytics::Reader;
 use crate::analytics::query::range::{self, Plan};
 use crate::analytics::query::{Filter, QueryError};
-use crate::audit::Origin;
 use crate::db::{names, tenant};
 use crate::http::error::ApiError;
-use crate::http::extract::{Access, Caller};
+use crate::http::extract::Access;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -52,20 +51,21 @@ async fn requests(
     let plans = Plans::new(asked, Some(granularity), params.compare, time_zone, now)?;
     let reader = reader(&state, &access)?;
     let workspace_id = access.workspace_id();
-    let sums = reader
-        .usage_over_time(workspace_id, &plans.current, &filter)
-        .await?;
+    let points = async |plan: &Plan| -> Result<Vec<body::RequestPoint>, QueryError> {
+        let sums = reader.usage_over_time(workspace_id, plan, &filter).await?;
+        Ok(show::points(plan, &sums))
+    };
     let previous = match &plans.previous {
         Some(plan) => Some(body::PreviousRequests {
             range: show::range(plan),
-            data: show::points(plan, &reader.usage_over_time(workspace_id, plan, &filter).await?),
+            data: points(plan).await?,
         }),
         None => None,
     };
     Ok(Json(body::Requests {
         range: show::range(&plans.current),
         granularity,
-        data: show::points(&plans.current, &sums),
+        data: points(&plans.current).await?,
         previous,
     }))
 }
@@ -74,13 +74,11 @@ async fn requests(
 #[utoipa::path(get, path = "/api/analytics/requests", tag = "Analytics", operation_id = "showOwnRequests",
     params(ChartParams), responses((status = 200, body = body::Requests), (status = 404)))]
 async fn own_requests(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<ChartParams>,
 ) -> Result<Json<body::Requests>, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    requests(State(state), access, params).await
+    requests(state, access, params).await
 }
 
 /// Shows totals of a range
@@ -123,13 +121,11 @@ async fn figures(
 #[utoipa::path(get, path = "/api/analytics/summary", tag = "Analytics", operation_id = "showOwnSummary",
     params(SummaryParams), responses((status = 200, body = body::Summary), (status = 404)))]
 async fn own_summary(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<SummaryParams>,
 ) -> Result<Json<body::Summary>, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    summary(State(state), access, params).await
+    summary(state, access, params).await
 }
 
 /// Lists the busiest endpoints
@@ -171,13 +167,11 @@ async fn top_endpoints(
 #[utoipa::path(get, path = "/api/analytics/top-endpoints", tag = "Analytics", operation_id = "showOwnTopEndpoints",
     params(EndpointParams), responses((status = 200, body = body::TopEndpoints), (status = 404)))]
 async fn own_top_endpoints(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<EndpointParams>,
 ) -> Result<Json<body::TopEndpoints>, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    top_endpoints(State(state), access, params).await
+    top_endpoints(state, access, params).await
 }
 
 /// Shows percentiles of latency, over time and by API
@@ -198,21 +192,24 @@ async fn latency(
     let plans = Plans::new(asked, Some(granularity), params.compare, time_zone, now)?;
     let reader = reader(&state, &access)?;
     let workspace_id = access.workspace_id();
-    let (points, overall, by_api) = tokio::try_join!(
-        reader.latency_over_time(workspace_id, &plans.current, &filter),
-        reader.latency_total(workspace_id, &plans.current, &filter),
+    let of = async |plan: &Plan| -> Result<(body::Percentiles, Vec<body::LatencyPoint>), QueryError> {
+        let (overall, points) = tokio::try_join!(
+            reader.latency_total(workspace_id, plan, &filter),
+            reader.latency_over_time(workspace_id, plan, &filter)
+        )?;
+        Ok((show::percentiles(&overall), show::latency_points(plan, &points)))
+    };
+    let ((overall, data), by_api) = tokio::try_join!(
+        of(&plans.current),
         reader.latency_by_api(workspace_id, &plans.current, &filter)
     )?;
     let previous = match &plans.previous {
         Some(plan) => {
-            let (points, overall) = tokio::try_join!(
-                reader.latency_over_time(workspace_id, plan, &filter),
-                reader.latency_total(workspace_id, plan, &filter)
-            )?;
+            let (overall, data) = of(plan).await?;
             Some(body::PreviousLatency {
                 range: show::range(plan),
-                overall: show::percentiles(&overall),
-                data: show::latency_points(plan, &points),
+                overall,
+                data,
             })
         }
         None => None,
@@ -238,8 +235,8 @@ async fn latency(
     Ok(Json(body::Latency {
         range: show::range(&plans.current),
         granularity,
-        overall: show::percentiles(&overall),
-        data: show::latency_points(&plans.current, &points),
+        overall,
+        data,
         apis,
         previous,
     }))
@@ -249,11 +246,9 @@ async fn latency(
 #[utoipa::path(get, path = "/api/analytics/latency", tag = "Analytics", operation_id = "showOwnLatency",
     params(LatencyParams), responses((status = 200, body = body::Latency), (status = 404)))]
 async fn own_latency(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<LatencyParams>,
 ) -> Result<Json<body::Latency>, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    latency(State(state), access, params).await
+    latency(state, access, params).await
 }

@@ -1,13 +1,12 @@
 //! Costs, broken down.
 
 use super::parameters::{CostParams, Params, Plans, asked, filter, limit};
-use super::{own, reader, show};
+use super::{Own, reader, show};
 use crate::analytics::query::range::{HOUR, MINUTE};
 use crate::analytics::query::usage::Sums;
-use crate::audit::Origin;
 use crate::db::{names, tenant};
 use crate::http::error::ApiError;
-use crate::http::extract::{Access, Caller};
+use crate::http::extract::Access;
 use crate::http::page;
 use crate::state::AppState;
 use axum::Json;
@@ -97,13 +96,11 @@ async fn costs(
 #[utoipa::path(get, path = "/api/analytics/costs", tag = "Analytics", operation_id = "showOwnCostBreakdown",
     params(CostParams), responses((status = 200, body = body::CostBreakdown), (status = 404)))]
 async fn own_costs(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<CostParams>,
 ) -> Result<Json<body::CostBreakdown>, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    costs(State(state), access, params).await
+    costs(state, access, params).await
 }
 
 /// Of the groups' ids, where ids are what they are by.

@@ -1,13 +1,12 @@
 //! The log of requests, and the stream of those that have just come in.
 
 use super::parameters::{Params, asked, filter, limit};
-use super::{own, reader, show, tail};
+use super::{Own, reader, show, tail};
 use crate::analytics::query::events::{EventFilter, Place, Slice};
 use crate::analytics::{ApiEvent, Reader};
-use crate::audit::Origin;
 use crate::db::{names, tenant};
 use crate::http::error::ApiError;
-use crate::http::extract::{Access, Caller};
+use crate::http::extract::Access;
 use crate::http::page;
 use crate::state::AppState;
 use axum::Json;
@@ -135,13 +134,11 @@ async fn events(
 #[utoipa::path(get, path = "/api/analytics/events", tag = "Analytics", operation_id = "listOwnEvents",
     params(EventParams), responses((status = 200, body = List<body::Event>), (status = 404)))]
 async fn own_events(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<EventParams>,
 ) -> Result<Json<List<body::Event>>, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    events(State(state), access, params).await
+    events(state, access, params).await
 }
 
 /// Streams requests as they come in
@@ -173,13 +170,11 @@ async fn stream(
     params(TailParams),
     responses((status = 200, body = body::Event, content_type = "text/event-stream"), (status = 404), (status = 429)))]
 async fn own_stream(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<TailParams>,
 ) -> Result<Response, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    stream(State(state), access, params).await
+    stream(state, access, params).await
 }
 
 fn latency(text: Option<&str>) -> Result<Option<u32>, ApiError> {

@@ -3,14 +3,13 @@
 //! An answer that cannot be finished is cut off, so that nobody takes half of it for the whole.
 
 use super::parameters::{Params, asked, filter};
-use super::{own, reader, show};
+use super::{Own, reader, show};
 use crate::analytics::ApiEvent;
 use crate::analytics::query::events::{self, EventFilter, Slice};
 use crate::analytics::query::{QueryError, Reader};
-use crate::audit::Origin;
 use crate::db::{names, tenant};
 use crate::http::error::ApiError;
-use crate::http::extract::{Access, Caller};
+use crate::http::extract::Access;
 use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::State;
@@ -144,13 +143,11 @@ async fn export(
     params(ExportParams),
     responses((status = 200, body = String, content_type = "text/csv"), (status = 404)))]
 async fn own_export(
-    State(state): State<AppState>,
-    caller: Caller,
-    origin: Origin,
+    state: State<AppState>,
+    Own(access): Own,
     params: Params<ExportParams>,
 ) -> Result<Response, ApiError> {
-    let access = own(&state, caller, origin).await?;
-    export(State(state), access, params).await
+    export(state, access, params).await
 }
 
 /// What has been written so far, and what comes next.
