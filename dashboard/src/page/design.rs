@@ -11,8 +11,8 @@ use crate::state::toast::Say;
 use crate::ui::field::Choice;
 use crate::ui::{
     Badge, Button, Card, CheckList, Code, Column, Confirm, CopyField, Dialog, Empty, Failed, Glyph, Icon,
-    Kind, Live, Menu, Meter, Notice, PickField, RangePicker, Row, SelectField, Skeletons, Stat, SwitchField,
-    Table, Tabs, TextArea, TextField, Tone, use_say,
+    Kind, Live, Menu, Meter, Notice, PickField, RangePicker, Row, Rows, SelectField, Skeletons, Stat,
+    SwitchField, Table, Tabs, TextArea, TextField, Tone, use_say,
 };
 use yew::prelude::*;
 
@@ -216,9 +216,17 @@ fn Data() -> Html {
         Column::right("Number"),
         Column::left("State"),
     ];
+    let head =
+        html! { <><span role="columnheader">{ "Row" }</span><span role="columnheader">{ "Text" }</span></> };
+    let cells = Callback::from(|row: usize| {
+        html! { <><span role="gridcell" class="num">{ row }</span><span role="gridcell" class="cut">{ "Each is 36 px high." }</span></> }
+    });
     html! {
         <>
             <Card title="Table"><Table label="Example" {columns} {rows} search="Search" /></Card>
+            <Card title="Long list" note="Of 10,000 rows only those that are seen are in the page.">
+                <Rows label="Long list" {head} count={10_000} row={cells} onopen={Callback::noop()} ondraw={Callback::noop()} />
+            </Card>
             <div class="grid-4">
                 <Stat label="Requests" value="1,204,330" note={html! { "312 of them failed" }} />
                 <Stat label="Cost" value="$1,250.50" exact="$1250.503219" note={html! { "exact on pointing" }} />
