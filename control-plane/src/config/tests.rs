@@ -111,6 +111,17 @@ fn kafka_is_the_bus_where_brokers_are_named() {
     );
     let events = with(&[redis, ("KAFKA_BROKERS", " ")]).unwrap().events;
     assert!(matches!(events, Some(EventBus::Redis(_))), "{events:?}");
+    let variables = [
+        ("RATEGUARD_ENV", "development"),
+        ("CLICKHOUSE_URL", "http://127.0.0.1:8123/rateguard"),
+        ("KAFKA_BROKERS", "k1:9092"),
+    ];
+    let lookup = |name: &str| {
+        let found = variables.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let alone = AnalyticsConfig::from_env(&lookup).unwrap();
+    assert!(matches!(alone.events, EventBus::Kafka(_)), "needs no Redis");
     for (brokers, topic, variable) in [
         ("k1", "api-events", "KAFKA_BROKERS"),
         ("k1:9092", "api events", "KAFKA_TOPIC"),

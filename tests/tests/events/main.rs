@@ -118,6 +118,12 @@ macro_rules! on {
             }
 
             #[tokio::test]
+            async fn ev_03_a_consumer_ends_when_it_is_told_though_its_bus_is_away() {
+                let _alone = BREAKING.write().await;
+                outages::stopped_without_bus(&books($bus).await).await;
+            }
+
+            #[tokio::test]
             async fn ev_06_consumers_that_come_and_go_and_die_share_without_loss() {
                 let _alone = BREAKING.write().await;
                 outages::rebalanced(&books($bus).await).await;

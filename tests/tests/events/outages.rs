@@ -9,7 +9,7 @@ use rateguard_tests::stack::process::GRACE;
 use rateguard_tests::stack::{Link, Part};
 use rateguard_wire::v1::RequestEvent;
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tonic::Code;
 use uuid::Uuid;
@@ -299,5 +299,35 @@ pub(crate) async fn clickhouse_slow(books: &Books) {
         books.bus.waiting(books.stack).await == 0
     })
     .await;
+    books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
+}
+
+pub(crate) async fn stopped_without_bus(books: &Books) {
+    let part = books.bus.part();
+    if !books.stack.has(part) {
+        eprintln!("skipped: {part} is somebody else's");
+        return;
+    }
+    let workspace = Uuid::now_v7();
+    let mut all: Vec<_> = (0..50).map(|n| event(workspace, n)).collect();
+    books.report(all.clone()).await.expect("taken");
+    books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
+    books.stack.kill(part);
+    let asked = Instant::now();
+    books.stack.stop(Part::ControlPlane);
+    let took = asked.elapsed();
+    assert!(took < GRACE, "it had to be killed: {took:?}");
+    books.stack.restart(part).await.expect("it comes back");
+    books
+        .stack
+        .restart(Part::ControlPlane)
+        .await
+        .expect("it comes back");
+    let last = event(workspace, 1);
+    eventually("events are taken again", WITHIN, async || {
+        books.report(vec![last.clone()]).await.is_ok()
+    })
+    .await;
+    all.push(last);
     books.has_exactly(&workspace.to_string(), &ids_of(&all)).await;
 }

@@ -8,12 +8,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as Position, TopicPartitionList};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Messages per reading.
 const READ_MAX: usize = 2_000;
 /// A reading without messages takes this long.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// How long the brokers may take for a commit, before we look whether we should go on waiting.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the brokers may take to tell where a partition ends.
 const LAG_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,8 @@ pub struct KafkaLane {
     next: Option<u64>,
     /// When the oldest message that was read and is not committed came.
     oldest_ms: Option<i64>,
+    /// A commit that has no answer yet.
+    committing: Option<oneshot::Receiver<Result<(), KafkaError>>>,
     /// Last, so that whoever sees the lane end finds that it holds the consumer no more.
     hold: watch::Receiver<Hold>,
 }
@@ -51,7 +55,39 @@ impl KafkaLane {
             messages,
             next: None,
             oldest_ms: None,
+            committing: None,
             hold,
+        }
+    }
+
+    /// Says how far the partition is stored. librdkafka waits for brokers that are away longer than anybody should wait
+    /// for this program's end: its thread is one that the end does not wait for, and its answer is awaited again by
+    /// the next try, which is for the same batch.
+    async fn commit(&mut self, list: TopicPartitionList) -> Result<(), SourceError> {
+        let mut answer = if let Some(earlier) = self.committing.take() {
+            earlier
+        } else {
+            let (sender, answer) = oneshot::channel();
+            let consumer = self.consumer.clone();
+            let commit = move || {
+                // Nobody may wait for it any more.
+                let _ = sender.send(consumer.commit(&list, CommitMode::Sync));
+            };
+            std::thread::Builder::new()
+                .name("kafka-commit".to_owned())
+                .spawn(commit)
+                .map_err(|error| SourceError(Box::new(error)))?;
+            answer
+        };
+        match tokio::time::timeout(COMMIT_TIMEOUT, &mut answer).await {
+            Ok(Ok(committed)) => committed.map_err(failed),
+            Ok(Err(gone)) => Err(SourceError(Box::new(gone))),
+            Err(_) => {
+                self.committing = Some(answer);
+                Err(failed(KafkaError::ConsumerCommit(
+                    RDKafkaErrorCode::OperationTimedOut,
+                )))
+            }
         }
     }
 
@@ -117,8 +153,7 @@ impl Lane for KafkaLane {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, self.partition, position)
             .map_err(failed)?;
-        self.blocking(move |consumer| consumer.commit(&list, CommitMode::Sync))
-            .await?;
+        self.commit(list).await?;
         self.next = Some(next);
         self.oldest_ms = None;
         Ok(())
