@@ -216,7 +216,7 @@ async fn ask(scene: &Scene<'_>) -> Result<()> {
         "latency?model=model-0",
         "events?limit=50",
         "events?limit=50&status=5xx",
-        "events?limit=50&latencyMsMin=20000",
+        "events?limit=50&minLatencyMs=20000",
     ];
     println!(
         "\n{:>42} {:>10} {:>10} {:>10}",

@@ -6,9 +6,10 @@
 //!
 //! Redis is raised to the least that the ledger said in three passes, where it was below in the last two: a late
 //! settlement, which lowers both, is then seen by both. Never lowered; and a limit service that comes out of an outage
-//! refuses until its outboxes have settled. A failover that lost the last writes is repaired within half a minute.
+//! refuses until its outboxes have settled. A failover that lost the last writes is repaired within three passes.
 //!
-//! Bounded: [`WORKSPACE_COUNT_MAX`] workspaces are remembered, [`PASS_COUNT_MAX`] are compared in a pass, in turn.
+//! Bounded: [`WORKSPACE_COUNT_MAX`] workspaces are remembered, [`PASS_COUNT_MAX`] are compared in a pass, in turn: of more,
+//! each waits for its turn.
 
 use super::consume::Metrics;
 use super::query::{QueryError, Reader};
