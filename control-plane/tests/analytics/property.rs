@@ -138,7 +138,13 @@ fn sums_of(sums: &usage::Sums) -> Sums {
     (sums.requests, sums.errors, sums.cost_nanos)
 }
 
-async fn check(endpoint: &Endpoint, case: u128, facts: &[Fact], asked: &Question, now_ms: i64) -> Result<(), TestCaseError> {
+async fn check(
+    endpoint: &Endpoint,
+    case: u128,
+    facts: &[Fact],
+    asked: &Question,
+    now_ms: i64,
+) -> Result<(), TestCaseError> {
     let rows = rows(facts, case, now_ms);
     if !rows.is_empty() {
         insert(endpoint, &format!("case-{case}"), &rows).await;
@@ -164,7 +170,10 @@ async fn check(endpoint: &Endpoint, case: u128, facts: &[Fact], asked: &Question
     let reader = Reader::new(endpoint);
 
     let plan_of_chart = plan(Some(asked.granularity));
-    let found = reader.usage_over_time(workspace_id, &plan_of_chart, &filter).await.unwrap();
+    let found = reader
+        .usage_over_time(workspace_id, &plan_of_chart, &filter)
+        .await
+        .unwrap();
     let found: Vec<Sums> = found.iter().map(sums_of).collect();
     let name = match asked.granularity {
         Granularity::Minute => "minute",
@@ -178,7 +187,10 @@ async fn check(endpoint: &Endpoint, case: u128, facts: &[Fact], asked: &Question
     let mut by_model: BTreeMap<String, Sums> = BTreeMap::new();
     let mut total = Sums::default();
     for row in &of {
-        add(expected.get_mut(&bucket_ms(row.timestamp, name, zone)).unwrap(), row);
+        add(
+            expected.get_mut(&bucket_ms(row.timestamp, name, zone)).unwrap(),
+            row,
+        );
         add(by_model.entry(row.model.clone()).or_default(), row);
         add(&mut total, row);
     }
@@ -187,11 +199,20 @@ async fn check(endpoint: &Endpoint, case: u128, facts: &[Fact], asked: &Question
     let whole = plan(None);
     let found = reader.usage_total(workspace_id, &whole, &filter).await.unwrap();
     prop_assert_eq!(sums_of(&found), total, "in total");
-    let found = reader.costs(workspace_id, &whole, &filter, CostGrouping::Model, None, 100).await.unwrap();
-    let found: BTreeMap<String, Sums> = found.iter().map(|sums| (sums.key[0].clone(), sums_of(sums))).collect();
+    let found = reader
+        .costs(workspace_id, &whole, &filter, CostGrouping::Model, None, 100)
+        .await
+        .unwrap();
+    let found: BTreeMap<String, Sums> = found
+        .iter()
+        .map(|sums| (sums.key[0].clone(), sums_of(sums)))
+        .collect();
     by_model.retain(|_, sums| sums.0 != 0 || sums.2 != 0);
     prop_assert_eq!(found, by_model, "by model");
-    let found = reader.top_endpoints(workspace_id, &whole, &filter, 100).await.unwrap();
+    let found = reader
+        .top_endpoints(workspace_id, &whole, &filter, 100)
+        .await
+        .unwrap();
     let found: Vec<Sums> = found.iter().map(sums_of).collect();
     let busy = (total.0 != 0 || total.2 != 0).then_some(total);
     prop_assert_eq!(found, busy.into_iter().collect::<Vec<_>>(), "by endpoint");
