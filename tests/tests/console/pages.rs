@@ -148,6 +148,7 @@ async fn inspect(browser: &Browser, prefix: &str, pages: &[&str]) {
 /// A page's address without the id of what it shows.
 fn named(page: &str) -> &str {
     match page.rsplit_once('/') {
+        _ if page == "/" => "start",
         Some((list, id)) if id.len() == 36 => list.trim_end_matches('s'),
         _ => page,
     }
@@ -159,6 +160,10 @@ async fn look(browser: &Browser, name: &str) -> Vec<String> {
     for (size, width, height) in WIDTHS {
         browser.size(width, height).await.unwrap();
         for dark in [false, true] {
+            // Empty pages have no colour of their own.
+            if dark && name.starts_with("empty") && pictures().is_none() {
+                continue;
+            }
             browser.prefer_dark(dark).await.unwrap();
             let view = format!("{name} {size} {}", if dark { "dark" } else { "light" });
             settled(browser).await;
@@ -201,15 +206,20 @@ async fn settled(browser: &Browser) {
     browser.sees(still).await.unwrap();
 }
 
+/// Where pictures are wanted.
+fn pictures() -> Option<PathBuf> {
+    std::env::var_os("RATEGUARD_SCREENSHOTS").map(PathBuf::from)
+}
+
 async fn picture(browser: &Browser, view: &str) {
-    let Some(folder) = std::env::var_os("RATEGUARD_SCREENSHOTS").map(PathBuf::from) else {
+    let Some(folder) = pictures() else {
         return;
     };
     std::fs::create_dir_all(&folder).unwrap();
-    let name = view
-        .trim_start_matches('/')
-        .replace('/', "-")
-        .replace([' ', '…', ','], "-");
+    let words = view
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join("-");
     browser
         .picture(&folder.join(format!("{name}.png")))
         .await
