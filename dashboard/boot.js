@@ -3,8 +3,11 @@ try {
   const theme = localStorage.getItem('rateguard.theme');
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
 } catch {}
+// Asked for here while the script comes, not by a preload of the page: Chromium 156 loads that twice now and then, and on a
+// busy machine has been seen never to hand it over.
+const program = fetch('{{wasm}}');
 import('{{script}}')
-  .then((app) => app.default({ module_or_path: '{{wasm}}' }))
+  .then((app) => app.default({ module_or_path: program }))
   .catch((error) => {
     console.error(error);
     const text = document.getElementById('boot-text');

@@ -85,11 +85,16 @@ async fn main() -> Result<()> {
 async fn first_load(stack: &Stack) -> Result<()> {
     let url = stack.console_url();
     let page = stack.client().get(&url).send().await?.text().await?;
-    let mut files: Vec<&str> = page
-        .split('"')
-        .filter(|text| text.starts_with("/assets/"))
-        .collect();
-    files.push("/");
+    let named = |text: &str, quote: char| -> Vec<String> {
+        let quoted = text.split(quote).filter(|part| part.starts_with("/assets/"));
+        quoted.map(str::to_owned).collect()
+    };
+    let mut files = named(&page, '"');
+    let boot = files.iter().find(|file| file.contains("/boot-"));
+    let boot = format!("{url}{}", boot.context("no first script: is the console built?")?);
+    // The first script names the program.
+    files.extend(named(&stack.client().get(boot).send().await?.text().await?, '\''));
+    files.push("/".to_owned());
     files.sort_unstable();
     files.dedup();
     println!("\nfirst load, bytes with brotli");

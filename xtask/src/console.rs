@@ -116,7 +116,6 @@ fn assets(work: &Path) -> anyhow::Result<Vec<Asset>> {
             ("{{icon}}", &icon.path),
             ("{{boot}}", &boot.path),
             ("{{script}}", &script.path),
-            ("{{wasm}}", &wasm.path),
         ],
     )?;
     let page = Asset {
