@@ -5,7 +5,7 @@
 
 use crate::auth::identity::{Credential, Identity};
 use crate::db::audit::{self as rows, Record};
-use crate::db::{DbError, tenant};
+use crate::db::{DbError, tenant, transaction};
 use crate::http::client::Client;
 use crate::state::AppState;
 use chrono::{DateTime, Utc};
@@ -153,7 +153,7 @@ pub struct Write {
 impl Write {
     /// A write in no workspace, or in one that the actor is not in yet.
     pub async fn begin(state: &AppState, actor: Actor) -> Result<Self, DbError> {
-        Ok(Self::of(state, state.db.begin().await?, actor))
+        Ok(Self::of(state, transaction::begin(&state.db).await?, actor))
     }
 
     /// A write in a workspace, which can touch no other.

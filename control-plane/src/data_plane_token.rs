@@ -6,7 +6,7 @@
 
 use crate::clock::Clock;
 use crate::db::data_plane_token::{self, NewRow};
-use crate::db::{DbError, feed};
+use crate::db::{DbError, feed, transaction};
 use crate::entropy::{self, Entropy};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -66,7 +66,7 @@ pub async fn create_for_all_workspaces(
     entropy: &dyn Entropy,
     name: &str,
 ) -> Result<String, DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = transaction::begin(db).await?;
     let created = create(&mut tx, clock, entropy, None, name).await?;
     tx.commit().await?;
     Ok(created.token.text)

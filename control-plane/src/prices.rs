@@ -2,7 +2,7 @@
 //! that the data plane prices it as it prices any PER_TOKEN model.
 
 use crate::db::price::{self, Override};
-use crate::db::{DbError, api, cost_model, feed};
+use crate::db::{DbError, api, cost_model, feed, transaction};
 use crate::state::AppState;
 use chrono::{DateTime, Utc};
 use rateguard_api::decimal::parse_fixed;
@@ -149,7 +149,7 @@ pub async fn reprice(
 /// version changes nothing back.
 pub async fn adopt_catalogue(state: &AppState) -> Result<(), DbError> {
     for workspace_id in api::workspaces_behind_catalogue(&state.db, &catalogue().version).await? {
-        let mut tx = state.db.begin().await?;
+        let mut tx = transaction::begin(&state.db).await?;
         let feed_version = feed::next_version(&mut tx).await?;
         reprice(&mut tx, workspace_id, state.now(), feed_version).await?;
         tx.commit().await?;

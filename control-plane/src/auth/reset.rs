@@ -2,7 +2,7 @@
 
 use super::opaque;
 use crate::clock::Clock;
-use crate::db::{DbError, password_reset, user};
+use crate::db::{DbError, password_reset, transaction, user};
 use crate::entropy::Entropy;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -22,7 +22,7 @@ pub async fn create(
     };
     let token = opaque::generate(opaque::PASSWORD_RESET, entropy);
     let now = clock.now();
-    let mut tx = db.begin().await?;
+    let mut tx = transaction::begin(db).await?;
     let hash = token.sha256.as_bytes();
     password_reset::insert(&mut tx, found.user.id, hash, now, now + LIFETIME).await?;
     tx.commit().await?;

@@ -12,9 +12,8 @@
 //! An address without an account is counted like one with: refusals do not tell them apart.
 
 use super::refresh;
-use crate::db::DbError;
 use crate::db::login_failure::{self, Failures};
-use crate::db::session;
+use crate::db::{DbError, session, transaction};
 use crate::http::client::{self, Client};
 use crate::http::error::ApiError;
 use crate::pace::Pace;
@@ -132,7 +131,7 @@ pub async fn admit(
         network,
     };
     let now = state.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = transaction::begin(&state.db).await?;
     let mut bounds = vec![(attempt.origin.as_str(), PER_ORIGIN)];
     if !known {
         bounds.push((ALL_UNKNOWN, OVER_UNKNOWN));

@@ -1,6 +1,6 @@
 //! The feed's version row and its removals. Also what wakes the pollers.
 
-use super::DbError;
+use super::{DbError, transaction};
 use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
@@ -97,7 +97,7 @@ pub async fn may_shrink_until(db: &PgPool) -> Result<i64, DbError> {
 
 /// Says until when they may, and tells the pollers.
 pub async fn let_shrink_until(db: &PgPool, until_ms: i64) -> Result<(), DbError> {
-    let mut tx = db.begin().await?;
+    let mut tx = transaction::begin(db).await?;
     next_version(&mut tx).await?;
     sqlx::query!("UPDATE feed_version SET may_shrink_until_ms = $1", until_ms)
         .execute(&mut *tx)

@@ -29,6 +29,7 @@ pub mod scopes;
 pub mod session;
 pub mod snapshot;
 pub mod tenant;
+pub mod transaction;
 pub mod user;
 pub mod workspace;
 

@@ -1,6 +1,6 @@
 //! Reads the rows of the feed, all at one position.
 
-use super::DbError;
+use super::{DbError, transaction};
 use crate::snapshot::row::{self, Position, Reading, Removal, Rows};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -27,9 +27,7 @@ pub async fn read_since(db: &PgPool, since: Position) -> Result<Reading, DbError
 async fn read(db: &PgPool, since: Option<Position>) -> Result<Reading, DbError> {
     // One snapshot for all statements: the version row is written with every change, so a row of this snapshot is
     // never newer than the version read here, and none at or below it is missing.
-    let mut tx = db
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        .await?;
+    let mut tx = transaction::begin_with(db, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
     let position: Position = sqlx::query_as!(Position, "SELECT epoch, version FROM feed_version")
         .fetch_one(&mut *tx)
         .await?;

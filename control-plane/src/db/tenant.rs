@@ -1,7 +1,7 @@
 //! Transactions that see one workspace's rows and no others, by Postgres's row-level security: the second wall behind
 //! every query's own `workspace_id` (TI-10).
 
-use super::DbError;
+use super::{DbError, transaction};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -11,5 +11,5 @@ pub async fn begin(db: &PgPool, workspace_id: Uuid) -> Result<Transaction<'stati
     // A UUID's text needs no quoting; `SET` takes no parameters.
     let statement =
         format!("BEGIN; SET LOCAL ROLE rateguard_tenant; SET LOCAL rateguard.workspace = '{workspace_id}'");
-    Ok(db.begin_with(statement).await?)
+    Ok(transaction::begin_with(db, statement).await?)
 }

@@ -83,23 +83,6 @@ pub(super) async fn time_out(request: Request, next: Next) -> Response {
     }
 }
 
-/// Brings a request that has begun to its end, also when whoever asked has gone or time is up. A transaction that is
-/// given up while it begins would go back to the pool still open, in its role and workspace (sqlx 0.8 does not count it
-/// yet), and the next to use the connection would be refused, or lose what it writes.
-pub(super) async fn finish(request: Request, next: Next) -> Response {
-    let task = tokio::spawn(next.run(request).in_current_span());
-    match task.await.map_err(tokio::task::JoinError::try_into_panic) {
-        Ok(response) => response,
-        Err(Ok(payload)) => std::panic::resume_unwind(payload),
-        // The program is ending.
-        Err(Err(_)) => ApiError::Unavailable {
-            service: "server",
-            source: None,
-        }
-        .into_response(),
-    }
-}
-
 /// A panic is a fault of ours; its text stays in the log.
 #[expect(
     clippy::needless_pass_by_value,
@@ -118,39 +101,3 @@ pub(super) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
 #[derive(Debug, thiserror::Error)]
 #[error("a handler panicked")]
 struct Panicked;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::body::Body;
-    use axum::routing::get;
-    use axum::{Router, middleware};
-    use std::sync::Arc;
-    use tokio::sync::Notify;
-    use tower::ServiceExt as _;
-
-    #[tokio::test]
-    async fn a_request_comes_to_its_end_although_nobody_waits() {
-        let [begun, go_on, ended] = [(); 3].map(|()| Arc::new(Notify::new()));
-        let handler = {
-            let (begun, go_on, ended) = (begun.clone(), go_on.clone(), ended.clone());
-            move || async move {
-                begun.notify_one();
-                go_on.notified().await;
-                ended.notify_one();
-            }
-        };
-        let router = Router::new()
-            .route("/", get(handler))
-            .layer(middleware::from_fn(finish));
-        let mut call = Box::pin(router.oneshot(Request::new(Body::empty())));
-        tokio::select! {
-            _ = &mut call => panic!("it was answered before it could be"),
-            () = begun.notified() => {}
-        }
-        drop(call);
-        go_on.notify_one();
-        let finished = tokio::time::timeout(Duration::from_secs(10), ended.notified()).await;
-        assert!(finished.is_ok());
-    }
-}

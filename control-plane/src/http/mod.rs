@@ -85,7 +85,6 @@ fn rest(state: AppState) -> Router<AppState> {
             openapi::refuse_unknown_query,
         ))
         .layer(DefaultBodyLimit::max(layers::BODY_BYTES_MAX))
-        .layer(middleware::from_fn(layers::finish))
         .layer(middleware::from_fn(layers::time_out))
         .layer(middleware::from_fn(layers::no_store))
         .merge(openapi::routes(document))

@@ -3,6 +3,7 @@
 use crate::replica::{Replica, after, filter, make_api, make_key, make_rule, operator_token};
 use crate::support::app::App;
 use rateguard_control_plane::db::feed::next_version;
+use rateguard_control_plane::db::transaction;
 use rateguard_wire::v1::{KeyState, PollRequest, ResourceType};
 use serde_json::json;
 
@@ -251,12 +252,12 @@ async fn a_late_commit_is_not_missed() {
     let replica = Replica::start(&app).await;
     let before = replica.poll(&token, filter()).await;
     // The first transaction has its version and does not commit; the second must not become visible before it.
-    let mut first = app.db.begin().await.unwrap();
+    let mut first = transaction::begin(&app.db).await.unwrap();
     let version = next_version(&mut first).await.unwrap();
     let second = tokio::spawn({
         let db = app.db.clone();
         async move {
-            let mut second = db.begin().await.unwrap();
+            let mut second = transaction::begin(&db).await.unwrap();
             let version = next_version(&mut second).await.unwrap();
             sqlx::query("UPDATE workspace SET slug = 'second', feed_version = $1")
                 .bind(version)

@@ -5,6 +5,7 @@ use crate::away::role;
 use crate::replica::{CONNECTIONS, Replica, after, eventually, filter, hanging, make_key, operator_token};
 use crate::support::app::{App, Person};
 use axum::http::{Method, StatusCode};
+use rateguard_control_plane::db::transaction;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -140,7 +141,7 @@ async fn cp_09_a_write_whose_connection_breaks_leaves_nothing_behind() {
     let replica = Arc::new(Replica::start_on(&app, role(&app, &name).await).await);
     let before = written(&app).await;
     // Whoever writes waits here, in the middle of the transaction.
-    let mut lock = app.db.begin().await.unwrap();
+    let mut lock = transaction::begin(&app.db).await.unwrap();
     sqlx::query("SELECT version FROM feed_version FOR UPDATE")
         .execute(&mut *lock)
         .await

@@ -2,9 +2,12 @@
 
 use crate::support::app::{App, Person};
 use axum::http::StatusCode;
-use rateguard_control_plane::db::tenant;
+use rateguard_control_plane::db::{tenant, transaction};
 use serde_json::json;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Postgres, Transaction};
+use std::future::Future as _;
+use std::task::{Context, Waker};
 use uuid::Uuid;
 
 /// Two workspaces with the same things in each.
@@ -58,13 +61,10 @@ async fn ti_10_a_request_without_a_workspace_sees_no_row() {
     assert!(protected.len() >= 14, "{protected:?}");
     let mut filled = 0;
     for table in &protected {
-        let mut everything = app.db.begin().await.unwrap();
+        let mut everything = transaction::begin(&app.db).await.unwrap();
         let all = rows(&mut everything, table).await;
-        let mut nobody = app
-            .db
-            .begin_with("BEGIN; SET LOCAL ROLE rateguard_tenant")
-            .await
-            .unwrap();
+        let as_nobody = "BEGIN; SET LOCAL ROLE rateguard_tenant";
+        let mut nobody = transaction::begin_with(&app.db, as_nobody).await.unwrap();
         assert_eq!(rows(&mut nobody, table).await, 0, "{table}");
         let mut ours = tenant::begin(&app.db, ada.workspace_id.parse().unwrap())
             .await
@@ -139,5 +139,48 @@ async fn ti_10_a_request_reads_no_password_session_or_reset() {
             .unwrap();
         let error = sqlx::query(sql).execute(&mut *tx).await.unwrap_err();
         assert!(error.to_string().contains("permission denied"), "{sql}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn ti_10_a_transaction_given_up_while_it_begins_leaves_no_role_behind() {
+    let (app, [ada, _]) = two_workspaces().await;
+    let ours: Uuid = ada.workspace_id.parse().unwrap();
+    let alone = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with((*app.db.connect_options()).clone())
+        .await
+        .unwrap();
+    for polls in 0..20 {
+        let mut begin = Box::pin(tenant::begin(&alone, ours));
+        for _ in 0..polls {
+            let mut context = Context::from_waker(Waker::noop());
+            if begin.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(begin);
+        let ask = async |sql: &'static str| {
+            let answer: Option<String> = sqlx::query_scalar(sql).fetch_one(&alone).await.unwrap();
+            answer.unwrap_or_default()
+        };
+        assert_ne!(
+            ask("SELECT current_user::text").await,
+            "rateguard_tenant",
+            "after {polls} polls"
+        );
+        assert_eq!(
+            ask("SELECT current_setting('rateguard.workspace', true)").await,
+            "",
+            "after {polls} polls"
+        );
+        // Forgotten with its transaction, which is this statement's alone unless one was left open.
+        ask("SELECT set_config('rateguard.probe', 'open', true)").await;
+        assert_eq!(
+            ask("SELECT current_setting('rateguard.probe', true)").await,
+            "",
+            "after {polls} polls"
+        );
     }
 }
