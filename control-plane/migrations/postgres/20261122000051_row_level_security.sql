@@ -26,7 +26,8 @@ $$;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     workspace, membership, api, api_key, api_key_secret, rule, budget, price_override, invitation, access_token,
-    data_plane_token, data_plane_node, idempotency TO rateguard_tenant;
+    data_plane_token, idempotency TO rateguard_tenant;
+GRANT SELECT ON data_plane_node TO rateguard_tenant;
 GRANT SELECT, INSERT ON audit_entry, feed_removal TO rateguard_tenant;
 GRANT SELECT, UPDATE ON feed_version TO rateguard_tenant;
 -- People without their password hashes.
@@ -55,6 +56,8 @@ ALTER TABLE access_token ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON access_token USING (current_user <> 'rateguard_tenant' OR workspace_id = rateguard_workspace());
 ALTER TABLE data_plane_token ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON data_plane_token USING (current_user <> 'rateguard_tenant' OR workspace_id = rateguard_workspace());
+-- Tokens for all workspaces are shown to each, and changed by none.
+CREATE POLICY shared ON data_plane_token FOR SELECT USING (workspace_id IS NULL AND rateguard_workspace() IS NOT NULL);
 ALTER TABLE data_plane_node ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON data_plane_node
     USING (current_user <> 'rateguard_tenant' OR EXISTS (SELECT FROM data_plane_token t WHERE t.id = token_id));

@@ -11,6 +11,7 @@ pub(crate) async fn role(app: &App, name: &str) -> PgConnectOptions {
     for statement in [
         format!("CREATE ROLE {name} LOGIN"),
         format!("GRANT SELECT, UPDATE, DELETE, INSERT ON ALL TABLES IN SCHEMA public TO {name}"),
+        format!("GRANT rateguard_tenant TO {name}"),
     ] {
         sqlx::query(&statement).execute(&app.db).await.unwrap();
     }
