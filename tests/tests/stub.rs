@@ -48,7 +48,7 @@ async fn streams_with_a_usage_chunk_and_done_however_it_is_cut() {
     let whole = chat(&stub, true).send().await.unwrap().text().await.unwrap();
     assert!(whole.ends_with("data: [DONE]\n\n"), "{whole}");
     assert!(
-        whole.contains("\"choices\":[],\"usage\":{\"completion_tokens\""),
+        whole.contains("\"choices\":[],\"usage\":{\"prompt_tokens\":19,\"completion_tokens\":10,"),
         "{whole}"
     );
     let cut = chat(&stub, true)
