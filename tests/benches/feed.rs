@@ -19,7 +19,11 @@ const SLOW: Duration = Duration::from_millis(10);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let stack = Stack::builder().workers(2).start().await?;
+    let stack = Stack::builder()
+        .control_plane_env("WORKSPACE_KEYS_MAX", "200000")
+        .workers(2)
+        .start()
+        .await?;
     let scene = Scene::new(&stack).await?;
     scene.flat(stack.stub().addr(), "0").await?;
     let key = scene.key(json!({})).await?;
