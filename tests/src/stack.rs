@@ -264,6 +264,15 @@ impl Stack {
             .unwrap_or_else(|| Err(anyhow!("there is no {part}")))
     }
 
+    /// Lets a part write nothing to any file, as on a full disk, or again what it likes ([`Process::fill_disk`]).
+    ///
+    /// # Errors
+    /// It is not running, or this is not Linux.
+    pub fn fill_disk(&self, part: Part, is_full: bool) -> Result<()> {
+        self.with(part, |process| process.fill_disk(is_full))
+            .unwrap_or_else(|| Err(anyhow!("there is no {part}")))
+    }
+
     /// Starts a part again, on the same port with the same data, without waiting for it.
     ///
     /// # Errors

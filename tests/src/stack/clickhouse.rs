@@ -129,6 +129,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_insert_that_fails_says_so_in_the_table_and_in_a_view_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = ports::free().unwrap();
+        let _process = start(&folder.path().join("data"), &folder.path().join("log"), port)
+            .await
+            .unwrap();
+        for sql in [
+            "CREATE TABLE t (a UInt64, s String) ENGINE = MergeTree ORDER BY a",
+            "CREATE TABLE v (a UInt64) ENGINE = MergeTree ORDER BY a",
+            "CREATE MATERIALIZED VIEW mv TO v AS SELECT a + throwIf(a = 9) AS a FROM t",
+        ] {
+            assert_eq!(run(port, &[], sql).await, (200, String::new()));
+        }
+        let insert = [("query", "INSERT INTO t (a, s) FORMAT TabSeparated")];
+        assert_eq!(run(port, &insert, "1\t;\\n'\n2\tb\n").await, (200, String::new()));
+        let values = [("query", "INSERT INTO t VALUES")];
+        assert_eq!(run(port, &values, "(3, 'c')").await, (200, String::new()));
+        let (status, text) = run(port, &insert, "9\tx\n").await;
+        assert!(status == 500 && text.contains("Code: 395. "), "{status} {text}");
+        let full = "ALTER TABLE t MODIFY SETTING parts_to_throw_insert = 1";
+        assert_eq!(run(port, &[], full).await, (200, String::new()));
+        let (status, text) = run(port, &insert, "5\tx\n").await;
+        assert!(status == 500 && text.contains("Code: 252. "), "{status} {text}");
+        assert_eq!(run(port, &[], "SELECT count() FROM v").await, (200, "3\n".into()));
+    }
+
+    #[tokio::test]
     async fn an_error_has_its_status_and_words_even_after_the_first_chunk() {
         let folder = tempfile::tempdir().unwrap();
         let port = ports::free().unwrap();

@@ -38,9 +38,21 @@ const JVM: &[&str] = &[
 /// # Errors
 /// No Java or no broker on this machine, or it does not come up: the end of its log is in the error.
 pub async fn start(data: &Path, log: &Path, broker: u16, controller: u16) -> Result<Process> {
+    start_node(data, log, &properties(data, 1, broker, controller)).await
+}
+
+/// Starts one more broker in the cluster of the one whose controller listens there: for topics with a second copy.
+///
+/// # Errors
+/// As of [`start`].
+pub async fn start_second(data: &Path, log: &Path, broker: u16, controller: u16) -> Result<Process> {
+    start_node(data, log, &properties(data, 2, broker, controller)).await
+}
+
+async fn start_node(data: &Path, log: &Path, properties: &str) -> Result<Process> {
     std::fs::create_dir_all(data)?;
     let config = data.join("server.properties");
-    std::fs::write(&config, properties(data, broker, controller))?;
+    std::fs::write(&config, properties)?;
     if !data.join("log/meta.properties").exists() {
         run(
             "formatting Kafka's folder",
@@ -91,15 +103,19 @@ pub fn given_brokers() -> Option<String> {
         .filter(|brokers| !brokers.is_empty())
 }
 
-/// One broker that is its own controller, with one copy of everything.
-fn properties(data: &Path, broker: u16, controller: u16) -> String {
+/// Node 1 is a broker and the one controller; others are brokers. One copy of everything that is not asked for with more.
+fn properties(data: &Path, node: u8, broker: u16, controller: u16) -> String {
     let (broker, controller) = (loopback(broker), loopback(controller));
+    let (roles, also_listens) = match node {
+        1 => ("broker,controller", format!(",CONTROLLER://{controller}")),
+        _ => ("broker", String::new()),
+    };
     format!(
         "\
-process.roles=broker,controller
-node.id=1
+process.roles={roles}
+node.id={node}
 controller.quorum.voters=1@{controller}
-listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
+listeners=PLAINTEXT://{broker}{also_listens}
 advertised.listeners=PLAINTEXT://{broker}
 controller.listener.names=CONTROLLER
 log.dirs={log}

@@ -135,19 +135,48 @@ impl Process {
         self.spawn()
     }
 
+    /// Lets it write nothing beyond the first byte of any file, or again what it likes. It sees an error (EFBIG) where a
+    /// full disk gives another (ENOSPC), unless SIGXFSZ ends it: the programs that this is for ignore that.
+    ///
+    /// # Errors
+    /// It is not running, or this is not Linux.
+    #[cfg(target_os = "linux")]
+    pub fn fill_disk(&self, is_full: bool) -> Result<()> {
+        use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+        // Ours, as it was inherited: raising it would take a privilege.
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let current = if is_full { Some(1) } else { maximum };
+        let limit = Rlimit { current, maximum };
+        prlimit(Some(self.process_id()?), Resource::Fsize, limit)
+            .with_context(|| format!("limiting the files of {}", self.name))?;
+        Ok(())
+    }
+
+    /// Only Linux limits another process.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(target_os = "linux"))]
+    pub fn fill_disk(&self, _is_full: bool) -> Result<()> {
+        Err(anyhow!("only Linux limits the files of another process"))
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
     /// It is not running.
     pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.process_id()?, signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    fn process_id(&self) -> Result<Pid> {
         let pid = self
             .pid()
             .ok_or_else(|| anyhow!("{} is not running", self.name))?;
-        let pid = i32::try_from(pid)
+        i32::try_from(pid)
             .ok()
             .and_then(Pid::from_raw)
-            .context("process id out of range")?;
-        kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
+            .context("process id out of range")
     }
 
     /// Whether the program, since it was last started, has written this.

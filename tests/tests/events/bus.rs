@@ -2,6 +2,8 @@
 
 use rateguard_tests::stack::{Part, Stack};
 use rateguard_wire::bus;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::message::Message as _;
@@ -103,20 +105,57 @@ fn topic(stack: &Stack) -> &str {
     stack.engines().kafka_topic.as_deref().unwrap_or("api-events")
 }
 
-fn config(stack: &Stack, group: &str) -> ClientConfig {
+fn client(stack: &Stack) -> ClientConfig {
     let brokers = stack.engines().kafka_brokers.as_deref().expect("Kafka");
     let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", brokers)
-        .set("group.id", group)
-        .set("enable.auto.commit", "false");
+    config.set("bootstrap.servers", brokers);
     config
 }
 
+fn config(stack: &Stack, group: &str) -> ClientConfig {
+    let mut config = client(stack);
+    config.set("group.id", group).set("enable.auto.commit", "false");
+    config
+}
+
+/// Makes the topic anew with a copy of everything on node 2: nothing is taken unless both have it.
+pub(crate) async fn remake_with_two_copies(stack: &'static Stack) {
+    let admin: AdminClient<DefaultClientContext> = client(stack).create().expect("a client");
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let count = blocking(move || in_sync(stack).len()).await;
+    let deleted = admin.delete_topics(&[topic(stack)], &options).await;
+    deleted.expect("the broker answers")[0].as_ref().expect("deleted");
+    let copies = vec![&[1, 2][..]; count];
+    let partitions = i32::try_from(count).expect("few partitions");
+    let made = NewTopic::new(topic(stack), partitions, TopicReplication::Variable(&copies))
+        .set("min.insync.replicas", "2");
+    let end = Instant::now() + TIMEOUT;
+    loop {
+        let outcome = admin.create_topics([&made], &options).await;
+        match &outcome.expect("the broker answers")[0] {
+            Ok(_) => return,
+            // Brokers forget it a moment later than they say.
+            Err((_, code)) => assert!(Instant::now() < end, "{code}"),
+        }
+    }
+}
+
+/// How many copies of each partition are up to date.
+pub(crate) async fn copies(stack: &'static Stack) -> Vec<usize> {
+    blocking(move || in_sync(stack)).await
+}
+
+fn in_sync(stack: &Stack) -> Vec<usize> {
+    let consumer: BaseConsumer = client(stack).create().expect("a client");
+    let metadata = consumer
+        .fetch_metadata(Some(topic(stack)), TIMEOUT)
+        .expect("the broker answers");
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    partitions.map(|partition| partition.isr().len()).collect()
+}
+
 fn produce(stack: &Stack, workspace: Uuid, payload: &str) {
-    let producer: BaseProducer = config(stack, "test")
-        .remove("group.id")
-        .remove("enable.auto.commit")
+    let producer: BaseProducer = client(stack)
         .set("partitioner", "murmur2_random")
         .create()
         .expect("a producer");

@@ -5,6 +5,7 @@ mod bus;
 mod chaos;
 mod client;
 mod outages;
+mod refusals;
 mod suite;
 
 use books::Books;
@@ -37,7 +38,7 @@ macro_rules! on {
     ($name:ident, $bus:expr) => {
         mod $name {
             use crate::bus::Bus;
-            use crate::{BREAKING, books, chaos, outages, suite};
+            use crate::{BREAKING, books, chaos, outages, refusals, suite};
 
             #[tokio::test]
             async fn a_request_is_visible_within_five_seconds() {
@@ -94,6 +95,12 @@ macro_rules! on {
             }
 
             #[tokio::test]
+            async fn ev_03_a_bus_with_a_full_disk_acknowledges_nothing_and_gets_everything() {
+                let _alone = BREAKING.write().await;
+                refusals::disk_full(&books($bus).await).await;
+            }
+
+            #[tokio::test]
             async fn ev_05_a_limit_service_killed_with_reports_under_way_loses_and_doubles_none() {
                 let _alone = BREAKING.write().await;
                 outages::producer_killed(&books($bus).await).await;
@@ -140,12 +147,36 @@ macro_rules! on {
                 let _alone = BREAKING.write().await;
                 outages::clickhouse_slow(&books($bus).await).await;
             }
+
+            #[tokio::test]
+            async fn ev_08_too_many_parts_are_waited_out_without_dead_letters() {
+                let _alone = BREAKING.write().await;
+                refusals::too_many_parts(&books($bus).await).await;
+            }
         }
     };
 }
 
 on!(redis, Bus::Redis);
 on!(kafka, Bus::Kafka);
+
+#[tokio::test]
+async fn ev_03_a_redis_without_memory_acknowledges_nothing_and_gets_everything() {
+    let _alone = BREAKING.write().await;
+    refusals::redis_set(&books(Bus::Redis).await, "maxmemory").await;
+}
+
+#[tokio::test]
+async fn ev_03_a_redis_without_replicas_acknowledges_nothing_and_gets_everything() {
+    let _alone = BREAKING.write().await;
+    refusals::redis_set(&books(Bus::Redis).await, "min-replicas-to-write").await;
+}
+
+#[tokio::test]
+async fn ev_03_a_kafka_without_enough_replicas_acknowledges_nothing_and_gets_everything() {
+    let _alone = BREAKING.write().await;
+    refusals::too_few_replicas().await;
+}
 
 #[tokio::test]
 async fn the_doctor_tells_of_the_topic_and_what_waits_in_it() {

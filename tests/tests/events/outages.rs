@@ -15,7 +15,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 /// Nothing left the filter's outbox but to the limit service.
-async fn nothing_was_dropped(books: &Books) {
+pub(crate) async fn nothing_was_dropped(books: &Books) {
     let dropped = books
         .stack
         .envoy_stats("events_dropped")
