@@ -1,5 +1,6 @@
-//! CPU of everything (Envoy, limit service, Redis) per governed request over bare Envoy, in one run and in both forms:
-//! with a call for each request, and with leases, where the hot key's worker reserves blocks ahead.
+//! CPU of everything (Envoy, limit service, Redis) per governed request over bare Envoy, in one run and in three forms:
+//! synchronous (every request waits for an answer to a call that was made after it came; those that wait at the same time
+//! share one), with leases, where the hot key's worker reserves blocks ahead, and with a call for each request.
 //!
 //! One worker; key, four rules, a budget, JSON usage, headers, settlement and event in force. The rounds alternate, so
 //! that what else the machine does falls on all sides. CPU time is the servers' own, from the kernel; the load
@@ -24,8 +25,12 @@ const CONNECTIONS: usize = 16;
 async fn main() -> Result<()> {
     let stub = Stub::start_without_log(ports::loopback(0)).await?;
     let mut forms = Vec::new();
-    for (name, leases) in [("a call each", false), ("leases", true)] {
-        forms.push(Form::start(name, leases, stub.addr()).await?);
+    for (name, settings) in [
+        ("synchronous", r#""leases": false,"#),
+        ("leases", ""),
+        ("a call each", r#""leases": false, "jointReservations": false,"#),
+    ] {
+        forms.push(Form::start(name, settings, stub.addr()).await?);
     }
     let Some(first) = forms.first() else { return Ok(()) };
     let bare = Bare::start(&first.stack, stub.addr()).await?;
@@ -42,7 +47,7 @@ async fn main() -> Result<()> {
     for form in &mut forms {
         all_ok(&form.fire(REQUESTS / 2).await?)?;
         form.commands = redis_commands(&form.stack).await?;
-        form.drawn = form.draws().await?;
+        form.admitted = form.admissions().await?;
     }
     for _ in 0..ROUNDS {
         let before = bare.cpu()?;
@@ -65,31 +70,32 @@ async fn main() -> Result<()> {
     for form in &mut forms {
         let count = ROUNDS as f64 * REQUESTS as f64;
         let commands = redis_commands(&form.stack).await? - form.commands;
-        let drawn = form.draws().await? - form.drawn;
-        report(form, commands as f64 / count, drawn as f64 / count);
+        let admitted = form.admissions().await?.since(&form.admitted);
+        report(form, commands as f64 / count, &admitted);
     }
     Ok(())
 }
 
-/// A stack in which each request asks, or in which hot keys lease.
+/// A stack in which requests are reserved one way.
 struct Form {
     name: &'static str,
     stack: Stack,
     shot: Shot,
     rounds: Vec<Round>,
-    /// Redis commands and draws before the first round.
+    /// Redis commands and admissions before the first round.
     commands: u64,
-    drawn: u64,
+    admitted: Admissions,
 }
 
 impl Form {
-    async fn start(name: &'static str, leases: bool, upstream: SocketAddr) -> Result<Self> {
+    /// `settings`: of the plugin configuration.
+    async fn start(name: &'static str, settings: &str, upstream: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("gateway.yaml");
         let template = std::fs::read_to_string(artifacts::repository().join("envoy/gateway.yaml"))?;
         let line = r#""mode": "gateway","#;
         ensure!(template.contains(line), "the gateway's configuration has no mode");
-        let changed = template.replace(line, &format!(r#"{line} "leases": {leases},"#));
+        let changed = template.replace(line, &format!("{line} {settings}"));
         std::fs::write(&config, changed)?;
         let stack = Stack::builder()
             .workers(1)
@@ -105,7 +111,7 @@ impl Form {
             shot,
             rounds: Vec::new(),
             commands: 0,
-            drawn: 0,
+            admitted: Admissions::default(),
         })
     }
 
@@ -114,9 +120,45 @@ impl Form {
         self.shot.fire(gateway, CONNECTIONS, requests).await
     }
 
-    async fn draws(&self) -> Result<u64> {
-        let stats = self.stack.envoy_stats("rateguard_lease_draws_total").await?;
-        Ok(stats.values().sum())
+    async fn admissions(&self) -> Result<Admissions> {
+        let stats = self
+            .stack
+            .envoy_stats("rateguard_(requests_admitted|lease_draws|joint_)")
+            .await?;
+        let sum = |name: &str| {
+            stats
+                .iter()
+                .filter(|(key, _)| key.contains(name))
+                .map(|(_, n)| n)
+                .sum()
+        };
+        Ok(Admissions {
+            all: sum("requests_admitted"),
+            by_leases: sum("lease_draws_total"),
+            jointly: sum("joint_admissions"),
+            joint: sum("joint_reservations_granted"),
+        })
+    }
+}
+
+/// Requests admitted, and how.
+#[derive(Default)]
+struct Admissions {
+    all: u64,
+    by_leases: u64,
+    jointly: u64,
+    /// Joint reservations that did so.
+    joint: u64,
+}
+
+impl Admissions {
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            all: self.all - earlier.all,
+            by_leases: self.by_leases - earlier.by_leases,
+            jointly: self.jointly - earlier.jointly,
+            joint: self.joint - earlier.joint,
+        }
     }
 }
 
@@ -240,7 +282,7 @@ async fn redis_commands(stack: &Stack) -> Result<u64> {
     Ok(calls("evalsha") + calls("eval"))
 }
 
-fn report(form: &mut Form, commands: f64, drawn: f64) {
+fn report(form: &mut Form, commands: f64, admitted: &Admissions) {
     let rounds = &mut form.rounds;
     rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
     let per_request = |time: Duration| time.as_secs_f64() * 1e6 / REQUESTS as f64;
@@ -266,9 +308,14 @@ fn report(form: &mut Form, commands: f64, drawn: f64) {
         );
     }
     let median = rounds.get(rounds.len() / 2).map(Round::ratio).unwrap_or_default();
+    let of_all = |count: u64| count as f64 * 100.0 / admitted.all.max(1) as f64;
+    let alone = admitted.all.saturating_sub(admitted.by_leases + admitted.jointly);
     println!(
-        "{}: median ratio over bare Envoy {median:.2} (goal ≤ 3.2); Redis commands per request, settlement included: {commands:.3}; admitted from leases: {:.1} %",
+        "{}: median ratio over bare Envoy {median:.2} (goal ≤ 3.2); Redis commands per request, settlement included: {commands:.3}; admitted by leases {:.1} %, jointly {:.1} % ({:.1} requests a reservation), alone {:.1} %",
         form.name,
-        drawn * 100.0
+        of_all(admitted.by_leases),
+        of_all(admitted.jointly),
+        admitted.jointly as f64 / admitted.joint.max(1) as f64,
+        of_all(alone),
     );
 }

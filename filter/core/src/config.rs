@@ -47,6 +47,9 @@ pub struct Config {
     /// Whether quota that is much asked for is reserved ahead, in blocks from which requests are admitted without a call.
     #[serde(default = "leases")]
     pub leases: bool,
+    /// Whether requests that wait at the same time and meet the same quotas are reserved with one call.
+    #[serde(default = "joint_reservations")]
+    pub joint_reservations: bool,
     /// What passes ungoverned.
     #[serde(default)]
     pub bypass: Bypass,
@@ -219,6 +222,10 @@ fn leases() -> bool {
     true
 }
 
+fn joint_reservations() -> bool {
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +246,12 @@ mod tests {
             (60_000, 20_000)
         );
         assert_eq!(config.request_body_max_bytes, 10_485_760);
+        assert!(config.joint_reservations);
+        assert!(
+            !parse(r#","jointReservations":false"#)
+                .expect("valid")
+                .joint_reservations
+        );
         assert!(config.leases && !parse(r#","leases":false"#).expect("valid").leases);
     }
 
@@ -255,6 +268,7 @@ mod tests {
             r#","renewIntervalMs":30001"#,
             r#","renewIntervalMs":49"#,
             r#","mode":"proxy""#,
+            r#","jointReservations":"yes""#,
             r#","limitsCluster":"""#,
             r#","bypass":{"pathPrefixes":["x"]}"#,
             r#","requestBodyMaxBytes":99999999"#,

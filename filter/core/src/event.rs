@@ -43,6 +43,8 @@ pub enum Event<'a> {
     },
     /// The limit service answered.
     ReserveAnswered(Reserved),
+    /// It admitted this request together with others: what it would have said to this one alone.
+    ReservedJointly(Reserved),
     /// It did not, not in time, or not in words that make sense.
     ReserveFailed { shares: &'a Shares },
     ResponseHeaders {

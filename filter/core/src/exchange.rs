@@ -254,6 +254,9 @@ impl Exchange {
             (Self::Reserving(state), Event::ReserveAnswered(reserved)) => {
                 admission::answered(state, reserved, world, now)
             }
+            (Self::Reserving(state), Event::ReservedJointly(reserved)) => {
+                admission::answered_jointly(state, reserved, world, now)
+            }
             (Self::Reserving(state), Event::ReserveFailed { shares }) => {
                 admission::failed(state, shares, world, now)
             }
@@ -354,7 +357,9 @@ impl Exchange {
             | Event::ResponseTrailers { .. }
             | Event::HoldExpired
             | Event::Ended { .. } => true,
-            Event::ReserveAnswered(_) | Event::ReserveFailed { .. } => !matches!(self, Self::Opened),
+            Event::ReserveAnswered(_) | Event::ReservedJointly(_) | Event::ReserveFailed { .. } => {
+                !matches!(self, Self::Opened)
+            }
             Event::RequestHeaders { .. } => {
                 effects.flow = Flow::Pause;
                 false

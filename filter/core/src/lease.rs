@@ -2,12 +2,16 @@
 //!
 //! A lease is an ordinary reservation of the ledger for several requests that meet exactly the same quotas. Each takes
 //! its amounts from what is left of the block; what was used is reported in totals, and what nobody took goes back
-//! when the lease closes. A worker never admits more than the ledger gave it.
+//! when the lease closes. A worker never admits more than the ledger gave it. A joint reservation of requests that wait
+//! at the same time ([`Desk`]) is a lease for exactly these.
 
 mod book;
 mod demand;
+mod desk;
+mod joint;
 
 pub use book::{Counts, LeaseBook};
+pub use desk::{Ask, Desk, JointCounts, Outcome, Verdict};
 
 use crate::effect::{SettledAmount, Settlement};
 use crate::event::{QuotaResult, Reserved};
@@ -107,6 +111,22 @@ impl Lease {
         suffices
     }
 
+    /// Makes what the ledger said of the lease true for one draw on it: what is left of it is not taken yet.
+    fn count_as_free(&self, results: &mut [QuotaResult]) {
+        for ((result, amount), quota) in results
+            .iter_mut()
+            .zip(&self.amounts)
+            .zip(self.block.quotas.iter())
+        {
+            result.remaining = result.remaining.saturating_add(amount.left);
+            if book::is_held(quota) {
+                result.reserved = result.reserved.saturating_sub(amount.left).max(0);
+            } else {
+                result.spent = result.spent.saturating_sub(amount.left).max(0);
+            }
+        }
+    }
+
     /// A draw's request is over. What never reached the upstream can be drawn again.
     fn settle(&mut self, settlement: &Settlement, released: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -135,10 +155,10 @@ impl Lease {
             return 0;
         }
         for amount in &mut self.amounts {
+            self.changed |= amount.left != 0;
             amount.returned = amount.returned.saturating_add(amount.left);
             amount.left = 0;
         }
-        self.changed = true;
         std::mem::take(&mut self.draws_left)
     }
 

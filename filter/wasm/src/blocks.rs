@@ -1,6 +1,6 @@
 //! Calls for leases, made from the root context so that no request waits for them, and the reports on leases.
 
-use crate::http::reserve_answer;
+use crate::desk::reserve_answer;
 use crate::metrics::Own;
 use crate::worker::Worker;
 use rateguard_filter::event::{Now, Reserved};
@@ -25,7 +25,7 @@ impl Blocks {
             worker.leases.borrow_mut().asks(now, || random.request_id(now))
         };
         for call in asks {
-            match worker.call_reserve(&call) {
+            match worker.call_reserve(&call, worker.config.reserve_timeout_ms) {
                 Some(token) => self.calls.push((token, call.id, call.quotas.len())),
                 None => Self::granted(worker, call.id, None, now),
             }

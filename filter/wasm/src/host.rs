@@ -285,6 +285,22 @@ pub(crate) fn call_http(
     hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout).ok()
 }
 
+/// A queue whose first entry makes the host call `on_queue_ready` of the root context that registers it, on its thread.
+/// All workers share names: it must be unique.
+pub(crate) fn register_queue(name: &str) -> Option<u32> {
+    hostcalls::register_shared_queue(name).ok()
+}
+
+/// Adds an empty entry. `false`: there is no such queue.
+pub(crate) fn enqueue(queue: u32) -> bool {
+    hostcalls::enqueue_shared_queue(queue, None).is_ok()
+}
+
+/// Takes an entry away, if there is one.
+pub(crate) fn dequeue(queue: u32) {
+    let _ = hostcalls::dequeue_shared_queue(queue);
+}
+
 /// Makes the calls that follow in this callback concern another context. `false`: there is no such context any more.
 pub(crate) fn act_for(context: u32) -> bool {
     hostcalls::set_effective_context(context).is_ok()

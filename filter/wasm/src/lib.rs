@@ -4,6 +4,7 @@
 //! about policy, money or providers is made here.
 
 mod blocks;
+mod desk;
 mod encode;
 mod held;
 mod host;
@@ -14,6 +15,7 @@ mod poll;
 mod random;
 mod root;
 mod stored;
+mod stream;
 mod worker;
 
 use proxy_wasm::types::LogLevel;

@@ -6,7 +6,7 @@ use rateguard_model::error_code::ErrorCode;
 use std::cell::Cell;
 
 /// Counters, in the order of [`NAMES`].
-const COUNTER_COUNT: usize = 37;
+const COUNTER_COUNT: usize = 40;
 
 const NAMES: [&str; COUNTER_COUNT] = [
     "rateguard_requests_admitted_total",
@@ -30,6 +30,9 @@ const NAMES: [&str; COUNTER_COUNT] = [
     "rateguard_leases_granted_total",
     "rateguard_leases_refused_total",
     "rateguard_lease_draws_given_back_total",
+    "rateguard_joint_admissions_total",
+    "rateguard_joint_reservations_granted_total",
+    "rateguard_joint_reservations_refused_total",
     "rateguard_requests_refused_validation_error_total",
     "rateguard_requests_refused_invalid_api_key_total",
     "rateguard_requests_refused_budget_exceeded_total",
@@ -74,6 +77,9 @@ pub(crate) enum Own {
     LeasesGranted,
     LeasesRefused,
     LeaseDrawsGivenBack,
+    JointAdmissions,
+    JointReservationsGranted,
+    JointReservationsRefused,
 }
 
 #[derive(Debug)]
@@ -158,7 +164,7 @@ fn index(metric: Metric) -> usize {
         Metric::Estimated => 6,
         Metric::OutOfOrder => 7,
         Metric::Refused(code) => {
-            21 + match code {
+            24 + match code {
                 ErrorCode::ValidationError => 0,
                 ErrorCode::InvalidApiKey => 1,
                 ErrorCode::BudgetExceeded => 2,

@@ -2,13 +2,13 @@
 
 use crate::blocks::Blocks;
 use crate::host::{self, Buffer};
-use crate::http::{self, Stream};
+use crate::http::Http;
 use crate::poll::Poll;
 use crate::worker::Worker;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use rateguard_filter::config::Config;
-use rateguard_filter::event::Now;
+use rateguard_filter::event::{Event, Now};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -59,17 +59,19 @@ impl Running {
         if due.is_empty() {
             return;
         }
-        for (stream, exchange) in due {
-            if host::act_for(stream) {
-                http::hold_expired(&self.worker, &exchange, now);
+        for stream in due {
+            if host::act_for(stream.id()) {
+                stream.step(&self.worker, Event::HoldExpired, now);
             }
         }
         host::act_for(root);
     }
 
     fn is_drained(&self) -> bool {
-        self.drain_until
-            .is_some_and(|until| self.worker.outboxes.borrow().is_empty() || host::now().0 > until)
+        let worker = &self.worker;
+        self.drain_until.is_some_and(|until| {
+            worker.outboxes.borrow().is_empty() && worker.desk.is_idle() || host::now().0 > until
+        })
     }
 }
 
@@ -108,8 +110,13 @@ impl Context for Root {
         body_size: usize,
         _trailer_count: usize,
     ) {
+        let root = self.id;
         self.on_call(|running| {
             let now = host::now();
+            let worker = &running.worker;
+            if worker.desk.answered(worker, token, body_size, root, now) {
+                return;
+            }
             if running.blocks.answered(&running.worker, token, body_size, now) {
                 return;
             }
@@ -166,6 +173,7 @@ impl RootContext for Root {
         running.send();
         running.end_holds(self.id, now);
         let worker = &running.worker;
+        worker.desk.tick(worker, self.id, now);
         if !draining {
             running.poll.tick(worker, now);
         }
@@ -182,9 +190,17 @@ impl RootContext for Root {
         }
     }
 
+    fn on_queue_ready(&mut self, queue: u32) {
+        let root = self.id;
+        self.on_call(|running| {
+            let worker = &running.worker;
+            worker.desk.rang(worker, queue, root, host::now());
+        });
+    }
+
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let running = self.running.as_ref()?;
-        Some(Box::new(Stream::new(id, Rc::clone(&running.worker))))
+        Some(Box::new(Http::new(id, Rc::clone(&running.worker))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

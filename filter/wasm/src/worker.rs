@@ -1,5 +1,6 @@
 //! What one worker's VM keeps between requests. Streams share it with the root context that made them.
 
+use crate::desk::Desk;
 use crate::encode;
 use crate::held::Held;
 use crate::host;
@@ -33,6 +34,7 @@ pub(crate) struct Worker {
     pub(crate) shares: RefCell<Shares>,
     pub(crate) averages: RefCell<Averages>,
     pub(crate) leases: RefCell<LeaseBook>,
+    pub(crate) desk: Desk,
     pub(crate) outboxes: RefCell<Outboxes>,
     pub(crate) held: RefCell<Held>,
     pub(crate) random: RefCell<Random>,
@@ -50,6 +52,7 @@ impl Worker {
             authorization: format!("Bearer {}", config.token),
             outboxes: RefCell::new(Outboxes::new(&config, &node_id)),
             leases: RefCell::new(LeaseBook::new(config.leases)),
+            desk: Desk::open(&config, id),
             config,
             node_id,
             id,
@@ -71,10 +74,10 @@ impl Worker {
 
     /// Asks for a reservation; answers the call's token. It is a unary gRPC call that goes as a plain HTTP/2 request:
     /// Envoy's gRPC client costs 15 µs more.
-    pub(crate) fn call_reserve(&self, call: &ReserveCall) -> Option<u32> {
+    pub(crate) fn call_reserve(&self, call: &ReserveCall, timeout_ms: u32) -> Option<u32> {
         let config = &self.config;
         let message = encode::reserve(call, self.id, config.reservation_ttl_ms);
-        let timeout = Duration::from_millis(u64::from(config.reserve_timeout_ms));
+        let timeout = Duration::from_millis(u64::from(timeout_ms));
         let mut headers = vec![
             (":method", "POST"),
             (":path", "/rateguard.v1.LimitService/Reserve"),

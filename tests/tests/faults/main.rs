@@ -5,6 +5,7 @@ mod doctor;
 mod events;
 mod feed_answers;
 mod filter_reload;
+mod joint;
 mod leases;
 mod limit_service;
 mod lost_spend;

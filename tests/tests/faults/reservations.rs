@@ -22,7 +22,7 @@ async fn costs(scene: &Scene<'_>, wished: impl Fn(&Value) -> bool) -> bool {
 }
 
 /// A metric of the limit service.
-async fn limits_metric(stack: &Stack, name: &str) -> f64 {
+pub(crate) async fn limits_metric(stack: &Stack, name: &str) -> f64 {
     let url = format!("http://{}/metrics", stack.addresses().limits_http);
     let text = Answer::of(stack.client().get(url)).await.text;
     let line = text.lines().find(|line| line.starts_with(name));

@@ -190,6 +190,19 @@ pub(super) fn answered(
     (exchange, effects)
 }
 
+/// A reservation of several requests admitted this one: that reservation is what is open and was seen.
+pub(super) fn answered_jointly(
+    state: Box<Reserving>,
+    reserved: Reserved,
+    world: World<'_>,
+    now: Now,
+) -> (Exchange, Effects) {
+    let (exchange, mut effects) = answered(state, reserved, world, now);
+    let is_moot = |effect: &Effect| matches!(effect, Effect::Opened { .. } | Effect::Seen { .. });
+    effects.list.retain(|effect| !is_moot(effect));
+    (exchange, effects)
+}
+
 /// It did not answer: the quotas' failure modes decide.
 pub(super) fn failed(
     state: Box<Reserving>,

@@ -5,7 +5,7 @@ use super::{Block, Lease};
 use crate::effect::{Effect, ReserveCall, SettledAmount, Settlement};
 use crate::event::{Now, QuotaResult, Reserved};
 use rateguard_model::id::{ApiId, KeyId, RequestId, WorkspaceId};
-use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, Unit};
+use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, QuotaKind, Unit};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -166,6 +166,12 @@ impl LeaseBook {
         }
     }
 
+    /// A joint reservation, and the requests that drew on it: they settle with it.
+    pub(super) fn adopt(&mut self, id: RequestId, lease: Lease, drawn: impl Iterator<Item = RequestId>) {
+        self.draws.extend(drawn.map(|request| (request, id)));
+        self.leases.insert(id, lease);
+    }
+
     /// Closes what is old, and says what is to be reported. `hurry`: everything closes, and nothing waits.
     pub fn tick(&mut self, now: Now, hurry: bool) -> Vec<Effect> {
         let now_ms = now.unix_ms();
@@ -258,13 +264,10 @@ impl Set {
 
     /// Amounts differ from request to request; all else is what makes the set.
     fn is_of(&self, call: &ReserveCall) -> bool {
-        let same =
-            |(a, b): (&Quota, &Quota)| a.id == b.id && a.version == b.version && a.partition == b.partition;
         self.key_id == call.key_id
             && self.api_id == call.api_id
             && self.workspace_id == call.workspace_id
-            && self.quotas.len() == call.quotas.len()
-            && self.quotas.iter().zip(call.quotas.iter()).all(same)
+            && are_alike(&self.quotas, &call.quotas)
     }
 
     fn block(&mut self, draws_left: u32, now_ms: i64) -> Option<(Rc<[Quota]>, u32)> {
@@ -301,14 +304,7 @@ impl Set {
             })
             .collect();
         for lease in self.leases.iter().filter_map(|id| leases.get(id)) {
-            for ((result, amount), quota) in results.iter_mut().zip(&lease.amounts).zip(self.quotas.iter()) {
-                result.remaining = result.remaining.saturating_add(amount.left);
-                if is_held(quota) {
-                    result.reserved = result.reserved.saturating_sub(amount.left).max(0);
-                } else {
-                    result.spent = result.spent.saturating_sub(amount.left).max(0);
-                }
-            }
+            lease.count_as_free(&mut results);
         }
         Some(Reserved {
             admitted: true,
@@ -319,8 +315,15 @@ impl Set {
     }
 }
 
+/// Whether they are the same but for their amounts.
+pub(super) fn are_alike(a: &[Quota], b: &[Quota]) -> bool {
+    let same =
+        |(a, b): (&Quota, &Quota)| a.id == b.id && a.version == b.version && a.partition == b.partition;
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
 /// Whether everything in it can be given back exactly: a log's entries cannot, and somebody must count.
-fn is_leasable(quotas: &[Quota]) -> bool {
+pub(super) fn is_leasable(quotas: &[Quota]) -> bool {
     !quotas.is_empty()
         && quotas
             .iter()
@@ -328,24 +331,26 @@ fn is_leasable(quotas: &[Quota]) -> bool {
 }
 
 /// As the ledger: everything else counts as spent at once.
-fn is_held(quota: &Quota) -> bool {
+pub(super) fn is_held(quota: &Quota) -> bool {
     quota.unit != Unit::Requests && matches!(quota.meter, Meter::FixedWindow { .. })
 }
 
 /// Whether a block can be drawn on. Where a shadow rule would refuse it, each request is to be looked at by itself.
-fn is_sound(block: &Block, reserved: &Reserved) -> bool {
-    let fits = |(quota, result): (&Quota, &QuotaResult)| {
-        result.admitted
-            || quota.mode == Mode::Shadow && quota.kind == rateguard_model::quota::QuotaKind::Budget
-    };
+pub(super) fn is_sound(block: &Block, reserved: &Reserved) -> bool {
+    let fits = |(quota, result): (&Quota, &QuotaResult)| result.admitted || only_alerts(quota);
     reserved.admitted
         && !reserved.degraded
         && reserved.results.len() == block.quotas.len()
         && block.quotas.iter().zip(&reserved.results).all(fits)
 }
 
+/// A budget that only alerts takes everything.
+pub(super) fn only_alerts(quota: &Quota) -> bool {
+    quota.mode == Mode::Shadow && quota.kind == QuotaKind::Budget
+}
+
 /// Shares of BOUNDED_OPEN quotas are made of what the ledger said last.
-fn seen_effects(block: &Block, reserved: &Reserved) -> Vec<Effect> {
+pub(super) fn seen_effects(block: &Block, reserved: &Reserved) -> Vec<Effect> {
     block
         .quotas
         .iter()
@@ -359,7 +364,7 @@ fn seen_effects(block: &Block, reserved: &Reserved) -> Vec<Effect> {
         .collect()
 }
 
-fn release(id: RequestId, block: &Block) -> Settlement {
+pub(super) fn release(id: RequestId, block: &Block) -> Settlement {
     let amounts = block.quotas.iter().map(|quota| SettledAmount {
         window_start_ms: match quota.meter {
             Meter::FixedWindow { window } => window.bounds(block.asked_ms).start_ms,
@@ -379,7 +384,7 @@ fn release(id: RequestId, block: &Block) -> Settlement {
 }
 
 /// Finds a set; equality decides. Not for adversaries: whoever makes two sets collide makes one of them ask each time.
-fn hash(call: &ReserveCall) -> u64 {
+pub(super) fn hash(call: &ReserveCall) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut mix = |bytes: &[u8]| {
         for chunk in bytes.chunks(8) {

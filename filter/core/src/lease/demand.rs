@@ -1,7 +1,8 @@
 //! How much a set of quotas is asked for, and how large a block it may have.
 
+use super::book::only_alerts;
 use crate::event::Reserved;
-use rateguard_model::quota::{AMOUNT_MAX, Mode, Quota, QuotaKind};
+use rateguard_model::quota::{AMOUNT_MAX, Quota};
 
 /// Length of the windows in which requests are counted.
 pub(super) const WINDOW_MS: i64 = 100;
@@ -109,8 +110,7 @@ impl Demand {
         let workers = i64::from(seen.live_workers.max(1));
         let mut draw_count = i64::from(count.saturating_mul(WINDOWS_AHEAD).min(DRAWS_MAX));
         for ((quota, result), sum) in quotas.iter().zip(&seen.results).zip(amounts) {
-            // A budget that only alerts takes everything.
-            if quota.mode == Mode::Shadow && quota.kind == QuotaKind::Budget {
+            if only_alerts(quota) {
                 continue;
             }
             let to_limit = sum.saturating_mul(WINDOWS_TO_LIMIT).saturating_mul(workers);

@@ -1,0 +1,641 @@
+//! The desk: who waits, who asks together, what each is told, and that every unit of a joint reservation is accounted
+//! for.
+
+use proptest::prelude::*;
+use rateguard_filter::effect::{Effect, ReserveCall, SettledAmount, Settlement};
+use rateguard_filter::event::{Now, QuotaResult, Reserved};
+use rateguard_filter::lease::{Ask, Desk, JointCounts, LeaseBook, Outcome, Verdict};
+use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId, WorkspaceId};
+use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, QuotaKind, Unit};
+use rateguard_model::window::Window;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+const TOTAL: Meter = Meter::FixedWindow {
+    window: Window::Total,
+};
+const BUCKET: Meter = Meter::TokenBucket {
+    refill_milli_per_s: 1_000,
+};
+
+fn at(ms: i64) -> Now {
+    Now(ms.unsigned_abs() * 1_000_000)
+}
+
+fn id(n: u64) -> RequestId {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&n.to_be_bytes());
+    RequestId::v7(0, random)
+}
+
+fn quota(n: u8, meter: Meter, amount: i64) -> Quota {
+    Quota {
+        id: QuotaId::from_bytes([n; 16]),
+        version: 1,
+        kind: QuotaKind::Budget,
+        unit: Unit::NanoUsd,
+        limit: 1_000_000,
+        meter,
+        mode: Mode::Enforce,
+        failure_mode: FailureMode::FailOpen,
+        partition: "w".to_owned(),
+        amount,
+    }
+}
+
+/// A bucket of requests and a budget.
+fn quotas(cost: i64) -> Vec<Quota> {
+    let requests = Quota {
+        kind: QuotaKind::Rule,
+        unit: Unit::Requests,
+        ..quota(1, BUCKET, 1)
+    };
+    vec![requests, quota(2, TOTAL, cost)]
+}
+
+fn call(n: u64, quotas: &[Quota]) -> ReserveCall {
+    ReserveCall {
+        id: id(n),
+        workspace_id: WorkspaceId::from_bytes([1; 16]),
+        key_id: KeyId::from_bytes([2; 16]),
+        api_id: ApiId::from_bytes([3; 16]),
+        quotas: quotas.into(),
+        trace: None,
+    }
+}
+
+fn answer(remaining: &[i64]) -> Reserved {
+    let result = |remaining: &i64| QuotaResult {
+        admitted: true,
+        remaining: *remaining,
+        reset_ms: 60_000,
+        retry_after_ms: None,
+        spent: 50,
+        reserved: 1_000,
+        window_start_ms: 7,
+    };
+    Reserved {
+        admitted: true,
+        degraded: false,
+        live_workers: 1,
+        results: remaining.iter().map(result).collect(),
+    }
+}
+
+fn refusal() -> Reserved {
+    let mut refusal = answer(&[5, 0]);
+    refusal.admitted = false;
+    refusal.results[1].admitted = false;
+    refusal
+}
+
+fn settlement(call: &ReserveCall, actual: i64) -> Settlement {
+    let amount = |_: &Quota| SettledAmount {
+        window_start_ms: 7,
+        actual,
+        returned: 0,
+    };
+    Settlement {
+        id: call.id,
+        workspace_id: call.workspace_id,
+        reserved_at_ms: 0,
+        quotas: Rc::clone(&call.quotas),
+        amounts: call.quotas.iter().map(amount).collect(),
+        part: 0,
+    }
+}
+
+/// A worker's desk and book, and ids that nobody else has.
+struct Worker {
+    desk: Desk,
+    book: LeaseBook,
+    next: u64,
+}
+
+impl Worker {
+    fn new() -> Self {
+        Self {
+            desk: Desk::new(true, 150),
+            book: LeaseBook::new(false),
+            next: 1_000_000,
+        }
+    }
+
+    fn asks(&mut self, now_ms: i64) -> Vec<Ask> {
+        let next = &mut self.next;
+        self.desk.asks(at(now_ms), || {
+            *next += 1;
+            Some(id(*next))
+        })
+    }
+
+    fn enter(&mut self, requests: &[u64], cost: i64, now_ms: i64) {
+        for n in requests {
+            self.desk.enter(call(*n, &quotas(cost)), at(now_ms));
+        }
+    }
+
+    fn answered(&mut self, ask: &Ask, reserved: Option<Reserved>, now_ms: i64) -> Outcome {
+        self.desk
+            .answered(ask.call.id, reserved, at(now_ms), &mut self.book)
+    }
+
+    /// The first asks alone; the others wait for its answer, and their joint call is answered here.
+    fn joined(&mut self, others: &[u64], cost: i64) -> Ask {
+        self.enter(&[1], cost, 0);
+        let first = self.asks(0).pop().expect("a call");
+        self.enter(others, cost, 0);
+        assert_eq!(self.asks(0), [], "they wait");
+        self.answered(&first, Some(answer(&[1_000, 100_000])), 1);
+        let mut asks = self.asks(1);
+        assert_eq!(asks.len(), 1, "{asks:?}");
+        asks.remove(0)
+    }
+
+    fn last_words(&mut self, now_ms: i64) -> Vec<Settlement> {
+        let effects = self.book.tick(at(now_ms), false);
+        let last = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Settle(settlement) if settlement.part == 0 => Some(*settlement),
+            _ => None,
+        });
+        last.collect()
+    }
+}
+
+fn amounts(ask: &Ask) -> Vec<i64> {
+    ask.call.quotas.iter().map(|quota| quota.amount).collect()
+}
+
+fn ids(asks: &[Ask]) -> Vec<RequestId> {
+    asks.iter().map(|ask| ask.call.id).collect()
+}
+
+fn is_release_of(effects: &[Effect], reservation: RequestId) -> bool {
+    matches!(effects, [Effect::Release(release)] if release.id == reservation && release.part == 0)
+}
+
+#[test]
+fn one_alone_reserves_with_its_own_id() {
+    let mut worker = Worker::new();
+    worker.enter(&[1], 100, 0);
+    let asks = worker.asks(0);
+    assert_eq!(
+        asks,
+        [Ask {
+            call: call(1, &quotas(100)),
+            timeout_ms: 150
+        }]
+    );
+    let outcome = worker.answered(&asks[0], Some(answer(&[9, 900])), 3);
+    assert_eq!(outcome.effects, []);
+    assert_eq!(outcome.verdicts, [(id(1), Verdict::Own(answer(&[9, 900])))]);
+    assert!(worker.desk.is_idle() && worker.asks(3).is_empty());
+    assert!(
+        !worker.book.settled(&settlement(&call(1, &quotas(100)), 5), false),
+        "it settles for itself"
+    );
+}
+
+#[test]
+fn who_waits_for_an_answer_is_reserved_together_and_told_what_it_would_be_told_alone() {
+    let mut worker = Worker::new();
+    let ask = worker.joined(&[2, 3, 4], 100);
+    assert_eq!(amounts(&ask), [3, 300]);
+    assert!(![1, 2, 3, 4].map(id).contains(&ask.call.id), "an id of its own");
+    let outcome = worker.answered(&ask, Some(answer(&[500, 50_000])), 2);
+    assert!(matches!(outcome.effects[..], [Effect::Opened { id, .. }] if id == ask.call.id));
+    let told = outcome.verdicts.iter().map(|(id, verdict)| match verdict {
+        Verdict::Joint(reserved) => (
+            *id,
+            reserved.results[0].remaining,
+            reserved.results[1].remaining,
+            reserved.results[1].reserved,
+            reserved.results[1].spent,
+        ),
+        other => panic!("{other:?}"),
+    });
+    let expected = [
+        (id(2), 502, 50_200, 800, 50),
+        (id(3), 501, 50_100, 900, 50),
+        (id(4), 500, 50_000, 1_000, 50),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    let counts = JointCounts {
+        drawn: 3,
+        granted: 1,
+        refused: 0,
+    };
+    assert_eq!(worker.desk.take_counts(), counts);
+
+    // It settles when the last of them has, to the unit.
+    assert!(worker.last_words(60).is_empty());
+    for (n, released) in [(2, false), (3, true), (4, false)] {
+        assert!(
+            worker
+                .book
+                .settled(&settlement(&call(n, &quotas(100)), 40), released)
+        );
+    }
+    let last = worker.last_words(70);
+    assert_eq!(last.len(), 1);
+    assert_eq!(last[0].id, ask.call.id);
+    assert_eq!(
+        (last[0].amounts[1].actual, last[0].amounts[1].returned),
+        (80, 300)
+    );
+}
+
+#[test]
+fn a_refused_joint_reservation_lets_each_ask_and_pauses() {
+    let mut degraded = answer(&[500, 50_000]);
+    degraded.degraded = true;
+    for (reserved, is_released) in [(refusal(), false), (degraded, true)] {
+        let mut worker = Worker::new();
+        let ask = worker.joined(&[2, 3], 100);
+        let outcome = worker.answered(&ask, Some(reserved), 2);
+        assert_eq!(outcome.verdicts, [], "nobody is refused by it");
+        assert_eq!(is_release_of(&outcome.effects, ask.call.id), is_released);
+        assert_eq!(outcome.effects.is_empty(), !is_released);
+        let asks = worker.asks(2);
+        assert_eq!(ids(&asks), [id(2), id(3)]);
+        assert_eq!(worker.desk.take_counts().refused, 1);
+        // Meanwhile nobody waits for anybody.
+        worker.enter(&[4, 5], 100, 3);
+        assert_eq!(ids(&worker.asks(3)), [id(4), id(5)]);
+        let outcome = worker.answered(&asks[0], Some(refusal()), 4);
+        assert_eq!(outcome.verdicts, [(id(2), Verdict::Own(refusal()))]);
+        worker.enter(&[6, 7], 100, 503);
+        assert_eq!(worker.asks(503).len(), 2);
+        worker.enter(&[8, 9], 100, 505);
+        assert_eq!(worker.asks(505).len(), 1, "the pause is over");
+    }
+}
+
+#[test]
+fn more_than_is_left_is_not_tried_together() {
+    let mut worker = Worker::new();
+    worker.enter(&[1], 100, 0);
+    let first = worker.asks(0).remove(0);
+    worker.enter(&[2, 3, 4], 100, 0);
+    worker.answered(&first, Some(answer(&[1_000, 299])), 1);
+    assert_eq!(ids(&worker.asks(1)), [2, 3, 4].map(id));
+    // A budget that only alerts takes everything.
+    let soft = |n| {
+        let mut quotas = quotas(100);
+        quotas[1].mode = Mode::Shadow;
+        call(n, &quotas)
+    };
+    let mut worker = Worker::new();
+    worker.desk.enter(soft(1), at(0));
+    let first = worker.asks(0).remove(0);
+    worker.desk.enter(soft(2), at(0));
+    worker.desk.enter(soft(3), at(0));
+    worker.answered(&first, Some(answer(&[1_000, -7])), 1);
+    assert_eq!(amounts(&worker.asks(1)[0]), [2, 200]);
+}
+
+#[test]
+fn dp_16_no_answer_fails_who_waited_for_it_and_the_others_go_on() {
+    let mut worker = Worker::new();
+    let ask = worker.joined(&[2, 3], 100);
+    worker.enter(&[4], 100, 2);
+    let outcome = worker.answered(&ask, None, 2);
+    assert!(is_release_of(&outcome.effects, ask.call.id));
+    assert_eq!(
+        outcome.verdicts,
+        [(id(2), Verdict::Failed), (id(3), Verdict::Failed)]
+    );
+    let own = worker.asks(2);
+    assert_eq!(ids(&own), [id(4)]);
+    let outcome = worker.answered(&own[0], None, 3);
+    assert_eq!(
+        (outcome.effects, outcome.verdicts),
+        (vec![], vec![(id(4), Verdict::Failed)])
+    );
+}
+
+#[test]
+fn a_slow_call_holds_nobody_up_and_nobody_waits_longer_than_the_deadline() {
+    let mut worker = Worker::new();
+    worker.enter(&[1], 100, 0);
+    assert_eq!(worker.asks(0).len(), 1);
+    worker.enter(&[2, 3], 100, 4);
+    assert_eq!(worker.asks(9), []);
+    assert_eq!(worker.desk.tick(at(50)), []);
+    let asks = worker.asks(50);
+    assert_eq!((asks.len(), asks[0].timeout_ms), (1, 150 - 46));
+    worker.enter(&[4], 100, 60);
+    let own = worker.asks(60);
+    assert_eq!((ids(&own), own[0].timeout_ms), (vec![id(4)], 150));
+    // The host should have said so.
+    assert_eq!(worker.desk.tick(at(150)), []);
+    assert_eq!(worker.desk.tick(at(155)), [id(1), id(2), id(3)]);
+    assert_eq!(worker.answered(&asks[0], None, 156).verdicts, []);
+    assert_eq!(worker.desk.tick(at(211)), [id(4)]);
+}
+
+#[test]
+fn who_leaves_gives_its_part_back() {
+    let mut worker = Worker::new();
+    let ask = worker.joined(&[2, 3, 4], 100);
+    worker.desk.leave(&id(2));
+    worker.desk.leave(&id(4));
+    let outcome = worker.answered(&ask, Some(answer(&[500, 50_000])), 2);
+    assert_eq!(outcome.verdicts.len(), 1);
+    assert!(
+        worker
+            .book
+            .settled(&settlement(&call(3, &quotas(100)), 40), false)
+    );
+    let last = worker.last_words(50).pop().expect("the last word");
+    let figures = last.amounts.iter().map(|amount| (amount.returned, amount.actual));
+    assert_eq!(figures.collect::<Vec<_>>(), [(3, 40), (300, 40)]);
+
+    // Nobody is left: everything goes back at once.
+    let mut worker = Worker::new();
+    let ask = worker.joined(&[2, 3], 100);
+    worker.desk.leave(&id(2));
+    worker.desk.leave(&id(3));
+    assert_eq!(
+        worker.answered(&ask, Some(answer(&[500, 50_000])), 2).verdicts,
+        []
+    );
+    let last = worker.last_words(3).pop().expect("the last word");
+    assert_eq!((last.amounts[1].returned, last.amounts[1].actual), (200, 0));
+
+    // Who has not asked yet is not asked for, and who asked alone keeps nobody waiting.
+    let mut worker = Worker::new();
+    worker.enter(&[1], 100, 0);
+    let first = worker.asks(0).remove(0);
+    worker.enter(&[2, 3], 100, 0);
+    worker.desk.leave(&id(1));
+    worker.desk.leave(&id(2));
+    assert_eq!(
+        worker.answered(&first, Some(answer(&[500, 50_000])), 2),
+        Outcome::default()
+    );
+    assert_eq!(ids(&worker.asks(2)), [id(3)]);
+}
+
+#[test]
+fn only_who_meets_the_same_quotas_goes_together() {
+    let mut worker = Worker::new();
+    let mut others: Vec<ReserveCall> = (1..=6).map(|n| call(n, &quotas(1))).collect();
+    others[0].key_id = KeyId::from_bytes([9; 16]);
+    others[1].api_id = ApiId::from_bytes([9; 16]);
+    others[2].quotas = quotas(1)[..1].into();
+    let mut edited = quotas(1);
+    edited[0].version = 2;
+    others[3].quotas = edited.as_slice().into();
+    edited[0].version = 1;
+    edited[1].partition = "x".to_owned();
+    others[4].quotas = edited.into();
+    for other in others {
+        worker.desk.enter(other, at(0));
+    }
+    assert_eq!(ids(&worker.asks(0)), [1, 2, 3, 4, 5, 6].map(id));
+    // Logs are asked for one by one, and so is everything where joint reservations are off.
+    let log = [quota(1, Meter::SlidingWindow { window_ms: 1_000 }, 1)];
+    let mut worker = Worker::new();
+    let mut off = Desk::new(false, 150);
+    for n in 1..4 {
+        worker.desk.enter(call(n, &log), at(0));
+        off.enter(call(n, &quotas(1)), at(0));
+    }
+    assert_eq!(ids(&worker.asks(0)), [1, 2, 3].map(id));
+    assert_eq!(ids(&off.asks(at(0), || None)), [1, 2, 3].map(id));
+}
+
+#[test]
+fn the_queues_are_bounded() {
+    let mut worker = Worker::new();
+    let of = |n: u64, partition: u64| {
+        let mut quotas = quotas(1);
+        quotas[0].partition = format!("k.{partition}");
+        call(n, &quotas)
+    };
+    for n in 0..2_000 {
+        worker.desk.enter(of(n, n), at(0));
+        for ask in worker.asks(0) {
+            worker.answered(&ask, Some(answer(&[500, 50_000])), 0);
+        }
+    }
+    let together = |worker: &mut Worker, now_ms| {
+        worker.desk.enter(of(5_000, 5_000), at(now_ms));
+        worker.desk.enter(of(5_001, 5_000), at(now_ms));
+        let asks = worker.asks(now_ms);
+        for ask in &asks {
+            worker.answered(ask, Some(answer(&[500, 50_000])), now_ms);
+        }
+        asks.len() == 1
+    };
+    assert!(!together(&mut worker, 1), "full");
+    worker.desk.tick(at(50));
+    assert!(together(&mut worker, 51));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Enter(i64),
+    Leave(usize),
+    /// The ledger's answer arrives, or is lost.
+    Answer(usize, bool),
+    End(usize, i64),
+    Pass(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        30 => (0..300_i64).prop_map(Step::Enter),
+        3 => any::<usize>().prop_map(Step::Leave),
+        12 => (any::<usize>(), prop::bool::weighted(0.9)).prop_map(|(n, arrives)| Step::Answer(n, arrives)),
+        12 => (any::<usize>(), 0..500_i64).prop_map(|(n, actual)| Step::End(n, actual)),
+        6 => (0..60_i64).prop_map(Step::Pass),
+    ]
+}
+
+/// A ledger of one budget, which knows who holds what.
+#[derive(Default)]
+struct Ledger {
+    held: BTreeMap<RequestId, i64>,
+    spent: i64,
+}
+
+const LIMIT: i64 = 20_000;
+
+impl Ledger {
+    fn left(&self) -> i64 {
+        LIMIT - self.spent - self.held.values().sum::<i64>()
+    }
+
+    fn reserve(&mut self, ask: &Ask) -> Reserved {
+        let amount = ask.call.quotas[1].amount;
+        let admitted = amount <= self.left();
+        if admitted {
+            assert!(
+                self.held.insert(ask.call.id, amount).is_none(),
+                "one id, one reservation"
+            );
+        }
+        let mut reserved = answer(&[1_000_000, self.left()]);
+        reserved.admitted = admitted;
+        reserved.results[1].admitted = admitted;
+        reserved
+    }
+
+    /// The last word on a reservation.
+    fn resolve(&mut self, reservation: &RequestId, actual: i64) {
+        if self.held.remove(reservation).is_some() {
+            self.spent += actual;
+        }
+    }
+}
+
+/// A worker, the ledger that it asks, and who is where.
+struct Play {
+    worker: Worker,
+    ledger: Ledger,
+    now_ms: i64,
+    next: u64,
+    waiting: BTreeMap<RequestId, ReserveCall>,
+    /// Asked, not answered yet.
+    under_way: Vec<(Ask, Reserved)>,
+    running: Vec<ReserveCall>,
+    used: i64,
+}
+
+impl Play {
+    fn new() -> Self {
+        Self {
+            worker: Worker::new(),
+            ledger: Ledger::default(),
+            now_ms: 0,
+            next: 0,
+            waiting: BTreeMap::new(),
+            under_way: Vec::new(),
+            running: Vec::new(),
+            used: 0,
+        }
+    }
+
+    fn enter(&mut self, cost: i64) {
+        self.next += 1;
+        let call = call(self.next, &quotas(cost));
+        let _ = self.worker.desk.enter(call.clone(), at(self.now_ms));
+        self.waiting.insert(call.id, call);
+    }
+
+    fn leave(&mut self, n: usize) {
+        let ids: Vec<RequestId> = self.waiting.keys().copied().collect();
+        if let Some(id) = ids.get(n % ids.len().max(1)) {
+            self.waiting.remove(id);
+            self.worker.desk.leave(id);
+            // As the exchange does: it may have been reserved for it alone.
+            self.ledger.resolve(id, 0);
+        }
+    }
+
+    fn ask(&mut self) {
+        for ask in self.worker.asks(self.now_ms) {
+            let reserved = self.ledger.reserve(&ask);
+            self.under_way.push((ask, reserved));
+        }
+    }
+
+    fn answer(&mut self, n: usize, arrives: bool) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let (ask, reserved) = self.under_way.remove(n % self.under_way.len());
+        let answer = arrives.then_some(reserved);
+        let outcome = self.worker.answered(&ask, answer, self.now_ms);
+        // Who left meanwhile released its own; a call that nobody waits for must not keep anything.
+        if outcome.verdicts.is_empty() && outcome.effects.is_empty() {
+            self.ledger.resolve(&ask.call.id, 0);
+        }
+        self.apply(outcome.effects);
+        for (id, verdict) in outcome.verdicts {
+            self.told(id, &verdict);
+        }
+    }
+
+    fn told(&mut self, id: RequestId, verdict: &Verdict) {
+        let call = self.waiting.remove(&id).expect("one answer for each that waits");
+        match verdict {
+            Verdict::Own(reserved) if !reserved.admitted => {}
+            Verdict::Own(_) | Verdict::Joint(_) => self.running.push(call),
+            Verdict::Failed => self.ledger.resolve(&id, 0),
+        }
+    }
+
+    fn end(&mut self, n: usize, actual: i64) {
+        if self.running.is_empty() {
+            return;
+        }
+        let call = self.running.swap_remove(n % self.running.len());
+        self.used += actual;
+        if !self.worker.book.settled(&settlement(&call, actual), false) {
+            self.ledger.resolve(&call.id, actual);
+        }
+    }
+
+    fn pass(&mut self, ms: i64) {
+        self.now_ms += ms;
+        for id in self.worker.desk.tick(at(self.now_ms)) {
+            self.told(id, &Verdict::Failed);
+        }
+        let effects = self.worker.book.tick(at(self.now_ms), false);
+        self.apply(effects);
+    }
+
+    fn apply(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Settle(last) if last.part == 0 => {
+                    let amount = last.amounts[1];
+                    assert_eq!(self.ledger.held.get(&last.id), Some(&amount.returned));
+                    self.ledger.resolve(&last.id, amount.actual);
+                }
+                Effect::Release(release) => self.ledger.resolve(&release.id, 0),
+                _ => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Every request gets one answer, no more is drawn than was reserved, and in the end nothing is held and exactly
+    /// what was used is spent.
+    #[test]
+    fn every_request_is_answered_once_and_every_unit_accounted_for(steps in prop::collection::vec(step(), 1..400)) {
+        let mut play = Play::new();
+        for step in steps {
+            match step {
+                Step::Enter(cost) => play.enter(cost),
+                Step::Leave(n) => play.leave(n),
+                Step::Answer(n, arrives) => play.answer(n, arrives),
+                Step::End(n, actual) => play.end(n, actual),
+                Step::Pass(ms) => play.pass(ms),
+            }
+            play.ask();
+            let running: i64 = play.running.iter().map(|call| call.quotas[1].amount).sum();
+            prop_assert!(running <= play.ledger.held.values().sum::<i64>(), "more runs than is held");
+        }
+        for _ in 0..1_000 {
+            if play.waiting.is_empty() && play.under_way.is_empty() {
+                break;
+            }
+            play.answer(0, true);
+            play.pass(1);
+            play.ask();
+        }
+        prop_assert_eq!(play.waiting.len(), 0);
+        while !play.running.is_empty() {
+            play.end(0, 3);
+        }
+        play.pass(1);
+        prop_assert!(play.worker.desk.is_idle());
+        prop_assert_eq!(play.ledger.held.values().sum::<i64>(), 0);
+        prop_assert_eq!(play.ledger.spent, play.used);
+    }
+}
