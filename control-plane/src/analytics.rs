@@ -6,6 +6,7 @@
 pub mod consume;
 pub mod dedup;
 pub mod endpoint;
+pub mod late;
 pub mod migrate;
 pub mod query;
 pub mod reconcile;

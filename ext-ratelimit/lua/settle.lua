@@ -15,8 +15,8 @@
 --           sliding window: window ms, 0; then 0, for there are no reports on it
 --           fixed window:   end of that window, when its state may go (Unix ms); then what a report gives back
 --       3.. reservation ids, 16 bytes, in the same order
--- Reply one byte per settlement: 1 applied, 2 duplicate, 3 replaced the charge of an expired reservation, 4 a report
---       on other amounts than those reserved.
+-- Reply one byte per settlement: 1 applied, 2 duplicate, 3 replaced the charge of an expired reservation (said again
+--       when it comes again), 4 a report on other amounts than those reserved.
 -- Atomic: everything. An id is resolved once, in this batch or in an earlier one. Figures of reports are totals: what
 -- the record says of the report before is what they are compared with.
 
@@ -138,11 +138,11 @@ for i = 1, count do
   local record = changed[id] or open[i]
   if not record and not resolved[id] then record = call('HGET', KEYS[slot], id) end
   -- 0 open, 1 admitted with nothing to settle, 2 settled or released, 3 reported on but never seen, 4 expired and
-  -- charged, -1 never seen
+  -- charged, 5 settled or released after that, -1 never seen
   local was, reply_len, body, skipped, charges = -1, 0, '', '', ''
   local last, sums, sums_count = 0, {}, nil
   if resolved[id] then
-    was = 2
+    was = resolved[id]
   elseif record then
     local skipped_len, at
     was, reply_len, skipped_len, at = unpack_s('<BHH', record)
@@ -157,21 +157,22 @@ for i = 1, count do
     end
     if part > 0 then charges = sub(record, at) end
   end
-  if was == 2 or part > 0 and part <= last then
-    status[i] = 2
+  if was == 2 or was == 5 or part > 0 and part <= last then
+    status[i] = was == 5 and part == 0 and 3 or 2
     position = position + amounts * 54
   elseif part > 0 and sums_count and sums_count ~= amounts then
     status[i] = 4
     position = position + amounts * 54
   else
-    status[i] = was == 4 and 3 or 1
+    status[i] = was == 4 and part == 0 and 3 or 1
     for j = 1, amounts do
       local meter, held, bucket, log, amount, actual, start, p1, p2, returned
       meter, held, bucket, log, amount, actual, start, p1, p2, returned, position =
         unpack_s('<BBHHdddddd', ARGV[2], position)
       if mode == 1 then actual = 0 end
       local before, used = sums[2 * j - 1] or 0, sums[2 * j] or 0
-      local after = math.max(part > 0 and returned or amount, before)
+      -- What expired was charged whole, and stays so until the last word replaces it.
+      local after = part > 0 and was == 4 and before or math.max(part > 0 and returned or amount, before)
       if part > 0 then sums[2 * j - 1], sums[2 * j] = after, actual end
       if skipped == '' or not find(skipped, KEYS[bucket] .. '\n', 1, true) then
         local seen = was >= 0 and was ~= 3
@@ -190,10 +191,10 @@ for i = 1, count do
         .. body .. pack('<I4H', part, amounts) .. pack('<' .. string.rep('d', 2 * amounts), unpack(sums)) .. charges
       homes[id] = was ~= 0 and { slot, slot_end } or nil
     else
-      resolved[id], changed[id] = true, nil
+      resolved[id], changed[id] = was == 4 and 5 or 2, nil
       if was == 0 then gone[#gone + 1] = id end
       local write = writes_of(slot, slot_end)
-      write[#write + 1], write[#write + 2] = id, pack('<BHH', 2, reply_len, #skipped) .. body
+      write[#write + 1], write[#write + 2] = id, pack('<BHH', resolved[id], reply_len, #skipped) .. body
     end
   end
 end

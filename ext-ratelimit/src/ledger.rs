@@ -4,7 +4,8 @@
 //! - all quotas of a reservation are taken, or none (shadow quotas are taken when they can and never refuse);
 //! - a reservation is resolved at most once; the same id twice has one effect and one answer, for 30 minutes;
 //! - a settlement always writes, also below zero, also for a reservation this store has never seen;
-//! - an expired reservation is charged at what it still held; a late settlement replaces that charge;
+//! - an expired reservation is charged at what it still held; a late settlement replaces that charge, late reports do
+//!   not;
 //! - reports on a reservation that stays open carry totals: the latest counts, whatever was lost, repeated or late;
 //! - windows start and end where [`rateguard_model::window`] says, and never slide by being hit;
 //! - a store that lost its buckets says so where it is asked to ([`Reserve::whole_since_ms`]), and what was spent is only
@@ -94,7 +95,7 @@ pub struct SettledAmount {
 pub enum Resolution {
     Applied,
     Duplicate,
-    /// The reservation had expired and was charged; the charge was replaced.
+    /// The reservation had expired and was charged; the charge was replaced. Also of one that was replaced before.
     Replaced,
     Invalid,
     /// Renew only: no open reservation of that id.

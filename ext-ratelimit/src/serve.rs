@@ -7,7 +7,7 @@ use crate::events::{Discard, EventBus, Kafka, RedisStreams};
 use crate::feed::{Feed, Poller};
 use crate::grpc::auth::Authenticator;
 use crate::grpc::server::{self, Dispatch};
-use crate::grpc::{LastStates, Limits};
+use crate::grpc::{LastStates, Limits, Resolver, Usage};
 use crate::http::{self, Probes};
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
@@ -114,15 +114,17 @@ impl Server {
             metrics.clone(),
         ));
         background.spawn(restorer.clone().watch());
+        let warning = Throttle::new(WARNING_INTERVAL_MS);
+        let resolver = Arc::new(Resolver::new(ledger.clone(), metrics.clone(), warning));
         let limits = Limits {
             ledger: ledger.clone(),
             restorer,
             auth: Authenticator::new(feed.clone(), config.token_digest()),
             feed: feed.clone(),
-            bus: bus.clone(),
+            usage: Arc::new(Usage::new(resolver.clone(), bus.clone(), metrics.clone())),
+            resolver,
             workers: workers.clone(),
             metrics: metrics.clone(),
-            warning: Throttle::new(WARNING_INTERVAL_MS),
             last_states: LastStates::default(),
         };
         let (health, health_service) = tonic_health::server::health_reporter();

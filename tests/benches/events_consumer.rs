@@ -116,6 +116,7 @@ async fn report(stack: &Stack, batches: u64) -> Result<()> {
         let mut request = tonic::Request::new(ReportUsageRequest {
             node_id: "bench".into(),
             events: batch(n, u64::try_from(now_ms)?),
+            ..ReportUsageRequest::default()
         });
         request.metadata_mut().insert("authorization", token.clone());
         let accepted = client.report_usage(request).await?.into_inner().accepted;

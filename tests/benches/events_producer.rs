@@ -171,6 +171,7 @@ fn request(events: Vec<RequestEvent>) -> Result<tonic::Request<ReportUsageReques
     let mut request = tonic::Request::new(ReportUsageRequest {
         node_id: "bench".into(),
         events,
+        ..ReportUsageRequest::default()
     });
     let token: MetadataValue<_> = format!("Bearer {TOKEN}").parse()?;
     request.metadata_mut().insert("authorization", token);

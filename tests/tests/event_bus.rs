@@ -97,6 +97,7 @@ impl Bus {
         let mut request = tonic::Request::new(v1::ReportUsageRequest {
             node_id: "envoy-1".into(),
             events,
+            ..v1::ReportUsageRequest::default()
         });
         let token = format!("Bearer {TOKEN}").parse().unwrap();
         request.metadata_mut().insert("authorization", token);

@@ -162,6 +162,7 @@ fn entries(node_id: &str, events: Vec<RequestEvent>) -> Vec<(u8, Vec<u8>)> {
             let entry = ReportUsageRequest {
                 node_id: node_id.to_owned(),
                 events,
+                ..ReportUsageRequest::default()
             };
             (stream, entry.encode_to_vec())
         })

@@ -14,6 +14,9 @@ pub(super) const BATCH_MAX: usize = 1_000;
 /// Events of one call.
 pub(super) const EVENTS_MAX: usize = 1_000;
 
+/// Settlements and releases of one report: all leases of a worker besides those of its requests.
+pub(super) const REPORTED_MAX: usize = 4_000;
+
 /// Longest life of a reservation between renewals: an hour.
 const TTL_MS_MAX: u32 = 3_600_000;
 
@@ -133,6 +136,7 @@ pub(super) fn settlement(wire: v1::Settlement, is_release: bool) -> Result<(Sett
         reserved_at_ms,
         amounts,
         part,
+        is_block: _,
     } = wire;
     let id =
         RequestId::try_from(reservation_id.as_slice()).map_err(|_| "reservation_id: must be 16 bytes")?;

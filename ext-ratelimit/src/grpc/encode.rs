@@ -45,14 +45,18 @@ fn quota_result(result: QuotaResult) -> v1::QuotaResult {
     }
 }
 
-pub(super) fn resolution(resolution: Resolution) -> v1::ResolutionStatus {
-    match resolution {
+pub(super) fn resolutions(resolutions: &[Resolution]) -> Vec<i32> {
+    let status = |resolution: &Resolution| match resolution {
         Resolution::Applied => v1::ResolutionStatus::Applied,
         Resolution::Duplicate => v1::ResolutionStatus::Duplicate,
         Resolution::Replaced => v1::ResolutionStatus::Replaced,
         Resolution::Invalid => v1::ResolutionStatus::Invalid,
         Resolution::Unknown => v1::ResolutionStatus::Unknown,
-    }
+    };
+    resolutions
+        .iter()
+        .map(|resolution| status(resolution).into())
+        .collect()
 }
 
 pub(super) fn budget_state(budget: &Budget, status: &BucketStatus) -> v1::BudgetState {

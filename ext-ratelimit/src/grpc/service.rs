@@ -2,19 +2,18 @@
 
 use super::auth::{Authenticator, Caller};
 use super::last_states::LastStates;
+use super::resolve::{Resolve, Resolver};
+use super::usage::Usage;
 use super::{decode, encode};
 use crate::clock;
 use crate::degraded::Failover;
-use crate::events::{BusError, EventBus};
 use crate::feed::{Feed, budget_quota};
-use crate::ledger::{BucketRef, BucketStatus, Ledger, LedgerError, Resolution, Settlement, Spent};
+use crate::ledger::{BucketRef, BucketStatus, Ledger, LedgerError, Spent};
 use crate::metrics::Metrics;
 use crate::restore::Restorer;
-use crate::telemetry::Throttle;
 use crate::workers::Workers;
 use rateguard_model::id::{QuotaId, WorkspaceId};
 use rateguard_model::quota::is_partition;
-use rateguard_wire::bus::MARK_NODE;
 use rateguard_wire::v1;
 use rateguard_wire::v1::limit_service_server::LimitService;
 use std::sync::Arc;
@@ -27,18 +26,11 @@ pub struct Limits<P, F> {
     pub restorer: Arc<Restorer<P, F>>,
     pub auth: Authenticator,
     pub feed: Arc<Feed>,
-    pub bus: Arc<dyn EventBus>,
+    pub resolver: Arc<Resolver<P, F>>,
+    pub usage: Arc<Usage<P, F>>,
     pub workers: Arc<Workers>,
     pub metrics: Arc<Metrics>,
-    pub warning: Throttle,
     pub last_states: LastStates,
-}
-
-/// Which way a batch of settlements resolves its reservations.
-#[derive(Clone, Copy)]
-enum Resolve {
-    Settle,
-    Release,
 }
 
 impl<P: Ledger, F: Ledger> Limits<P, F> {
@@ -89,101 +81,10 @@ impl<P: Ledger, F: Ledger> Limits<P, F> {
         batch: Vec<v1::Settlement>,
         how: Resolve,
     ) -> Result<Vec<i32>, Status> {
-        let field = match how {
-            Resolve::Settle => "settlements",
-            Resolve::Release => "releases",
-        };
-        decode::batch_len(batch.len(), decode::BATCH_MAX, field)?;
-        let mut statuses = vec![Resolution::Invalid; batch.len()];
-        let mut sound = Vec::with_capacity(batch.len());
-        let mut places = Vec::with_capacity(batch.len());
-        for (wire, place) in batch.into_iter().zip(&mut statuses) {
-            match decode::settlement(wire, matches!(how, Resolve::Release)) {
-                Ok((settlement, saturated)) => {
-                    caller.may(settlement.workspace_id)?;
-                    self.alert_saturated(&settlement, saturated);
-                    sound.push(settlement);
-                    places.push(place);
-                }
-                Err(reason) => self.warn_invalid(field, &reason),
-            }
-        }
-        if !sound.is_empty() {
-            let now_ms = clock::now_ms();
-            let answer = match how {
-                Resolve::Settle => self.ledger.settle(&sound, now_ms).await,
-                Resolve::Release => self.ledger.release(&sound, now_ms).await,
-            };
-            for (place, resolution) in places.into_iter().zip(answer.map_err(|e| status(&e))?) {
-                *place = resolution;
-            }
-        }
-        Ok(self.statuses(statuses))
-    }
-
-    fn statuses(&self, resolutions: Vec<Resolution>) -> Vec<i32> {
-        let count = |resolution: &Resolution| {
-            let counters = &self.metrics.resolutions;
-            match resolution {
-                Resolution::Applied => &counters.applied,
-                Resolution::Duplicate => &counters.duplicate,
-                Resolution::Replaced => &counters.replaced,
-                Resolution::Invalid => &counters.invalid,
-                Resolution::Unknown => &counters.unknown,
-            }
-            .inc();
-        };
-        resolutions
-            .into_iter()
-            .inspect(count)
-            .map(|r| encode::resolution(r).into())
-            .collect()
-    }
-
-    fn alert_saturated(&self, settlement: &Settlement, saturated: bool) {
-        if saturated {
-            self.metrics.saturated.inc();
-            tracing::warn!(reservation.id = %settlement.id, workspace.id = %settlement.workspace_id,
-                "usage beyond what can be counted: charged as 2^53 - 1");
-        }
-    }
-
-    fn warn_invalid(&self, what: &'static str, reason: &str) {
-        if self.warning.pass(clock::now_ms()) {
-            tracing::warn!(what, reason, "malformed and not retryable");
-        }
-    }
-
-    async fn report(&self, caller: Caller, request: v1::ReportUsageRequest) -> Result<u32, Status> {
-        let v1::ReportUsageRequest { node_id, mut events } = request;
-        if node_id == MARK_NODE {
-            return Err(Status::invalid_argument("node_id: is this service's own"));
-        }
-        decode::batch_len(events.len(), decode::EVENTS_MAX, "events")?;
-        let sent = events.len();
-        events.retain(decode::is_sound_event);
-        let invalid = sent - events.len();
-        if invalid > 0 {
-            self.metrics.events.invalid.inc_by(invalid as u64);
-            self.warn_invalid("events", "an id is not 16 bytes");
-        }
-        for event in &events {
-            // Requests without a valid key belong to no workspace.
-            if !event.workspace_id.is_empty() {
-                caller.may(decode::id(&event.workspace_id, "events.workspace_id")?)?;
-            }
-        }
-        let accepted = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        if accepted > 0 {
-            self.bus
-                .publish(&node_id, events)
-                .await
-                .map_err(|error| match error {
-                    BusError::Full => Status::resource_exhausted("the event bus is full; try again later"),
-                    BusError::Unavailable(_) => Status::unavailable("the event bus is unavailable"),
-                })?;
-        }
-        Ok(accepted)
+        decode::batch_len(batch.len(), decode::BATCH_MAX, how.field())?;
+        let checked = self.resolver.check(caller, batch, how)?;
+        let resolutions = self.resolver.apply(&checked).await;
+        Ok(encode::resolutions(&resolutions.map_err(|error| status(&error))?))
     }
 
     async fn statuses_of(
@@ -342,8 +243,9 @@ impl<P: Ledger, F: Ledger> LimitService for Limits<P, F> {
             .renew(&reservations, ttl_ms, clock::now_ms())
             .await
             .map_err(|e| status(&e))?;
+        self.resolver.count(&answer);
         Ok(Response::new(v1::RenewResponse {
-            statuses: self.statuses(answer),
+            statuses: encode::resolutions(&answer),
         }))
     }
 
@@ -353,11 +255,11 @@ impl<P: Ledger, F: Ledger> LimitService for Limits<P, F> {
     ) -> Result<Response<v1::ReportUsageResponse>, Status> {
         let begun = Instant::now();
         let caller = self.caller(&request)?;
-        let accepted = self.report(caller, request.into_inner()).await?;
+        let answer = self.usage.clone().report(caller, request.into_inner()).await?;
         self.metrics
             .report_duration
             .observe(begun.elapsed().as_secs_f64());
-        Ok(Response::new(v1::ReportUsageResponse { accepted }))
+        Ok(Response::new(answer))
     }
 
     async fn budget_status(
@@ -403,7 +305,7 @@ impl<P: Ledger, F: Ledger> LimitService for Limits<P, F> {
 }
 
 /// The store's own text stays in the log.
-fn status(error: &LedgerError) -> Status {
+pub(super) fn status(error: &LedgerError) -> Status {
     match error {
         LedgerError::Unavailable(_) | LedgerError::SpendUnknown => {
             Status::unavailable("the ledger is unavailable")

@@ -98,7 +98,10 @@ enum Phase {
     /// Only requests were counted: nothing to settle.
     Admitted,
     Expired,
-    Resolved,
+    Resolved {
+        /// It had expired.
+        was_charged: bool,
+    },
     /// No record yet, or one of reports only.
     Unseen,
 }
@@ -400,18 +403,21 @@ impl State {
             reports: Reports::default(),
         });
         let resolution = match record.phase {
-            Phase::Resolved => Resolution::Duplicate,
+            Phase::Resolved { was_charged: true } if part == 0 => Resolution::Replaced,
+            Phase::Resolved { .. } => Resolution::Duplicate,
             _ if part > 0 && part <= record.reports.last => Resolution::Duplicate,
             _ if part > 0 && !record.has_amounts(settlement.amounts.len()) => Resolution::Invalid,
-            Phase::Unseen | Phase::Admitted | Phase::Open { .. } => Resolution::Applied,
-            Phase::Expired => Resolution::Replaced,
+            Phase::Expired if part == 0 => Resolution::Replaced,
+            Phase::Unseen | Phase::Admitted | Phase::Open { .. } | Phase::Expired => Resolution::Applied,
         };
-        if matches!(resolution, Resolution::Duplicate | Resolution::Invalid) {
+        let is_resolved = matches!(record.phase, Phase::Resolved { .. });
+        if is_resolved || matches!(resolution, Resolution::Duplicate | Resolution::Invalid) {
             self.records.insert(key, record);
             return resolution;
         }
         let unseen = matches!(record.phase, Phase::Unseen);
         let open = matches!(record.phase, Phase::Open { .. });
+        let expired = matches!(record.phase, Phase::Expired);
         let mut sums = Vec::with_capacity(settlement.amounts.len());
         for (i, amount) in settlement.amounts.iter().enumerate() {
             let (before, used) = record.reports.sums.get(i).copied().unwrap_or_default();
@@ -420,7 +426,12 @@ impl State {
             } else {
                 amount.quota.amount
             };
-            let after = returned.max(before);
+            // What expired was charged whole, and stays so until the last word replaces it.
+            let after = if part > 0 && expired {
+                before
+            } else {
+                returned.max(before)
+            };
             let actual = if release { 0 } else { amount.actual };
             sums.push((after, actual));
             let bucket_key = bucket_key(settlement.workspace_id, &amount.quota);
@@ -448,7 +459,7 @@ impl State {
             if let Phase::Open { expires_at_ms, .. } = record.phase {
                 self.open.remove(&(key.0, expires_at_ms, key.1));
             }
-            record.phase = Phase::Resolved;
+            record.phase = Phase::Resolved { was_charged: expired };
             self.resolved.push_back((now_ms + MEMORY_MS, key));
         }
         self.records.insert(key, record);

@@ -91,15 +91,15 @@ async fn an_expired_lease_charges_what_it_still_held<S: Store>(store: S) {
     // What was used, and what nobody accounts for.
     let [tokens, money] = spent(&store).await;
     assert_eq!((tokens, money), ((80, 0), (80, 0)));
-    // A late report replaces its part of the charge, and the last word all of it.
+    // A late report adds what was used, and the last word replaces the charge.
     let late = report(&lease, &reserved, 2, 90, 60);
-    assert_eq!(settle(&store, std::slice::from_ref(&late)).await, [Replaced]);
-    assert_eq!(settle(&store, &[late]).await, [Duplicate]);
-    assert_eq!(spent(&store).await, [(70, 0), (70, 0)]);
-    assert_eq!(
-        settle(&store, &[settlement(&lease, &reserved, &[65, 65])]).await,
-        [Replaced]
-    );
+    assert_eq!(settle(&store, std::slice::from_ref(&late)).await, [Applied]);
+    assert_eq!(settle(&store, std::slice::from_ref(&late)).await, [Duplicate]);
+    assert_eq!(spent(&store).await, [(90, 0), (90, 0)]);
+    let last = settlement(&lease, &reserved, &[65, 65]);
+    let batch = [last.clone(), last.clone(), late];
+    assert_eq!(settle(&store, &batch).await, [Replaced, Replaced, Duplicate]);
+    assert_eq!(settle(&store, &[last]).await, [Replaced]);
     assert_eq!(spent(&store).await, [(65, 0), (65, 0)]);
 }
 

@@ -179,7 +179,8 @@ impl Books {
             .iter()
             .find(quota)
             .map_or(0, |amount| amount.actual);
-        if matches!(resolution, Resolution::Applied | Resolution::Replaced) {
+        let is_told_again = resolution == Resolution::Replaced && self.settled.contains_key(&settlement.id);
+        if !is_told_again && matches!(resolution, Resolution::Applied | Resolution::Replaced) {
             self.open.remove(&settlement.id);
             self.charged.remove(&settlement.id);
             self.reported.remove(&settlement.id);
@@ -201,10 +202,8 @@ impl Books {
         assert!(report.part > last, "a late report was applied");
         self.reported.insert(report.id, (report.part, amount.actual));
         let left = amount.quota.amount - amount.returned;
-        for book in [&mut self.open, &mut self.charged] {
-            if let Some(held) = book.get_mut(&report.id) {
-                *held = left.min(*held);
-            }
+        if let Some(held) = self.open.get_mut(&report.id) {
+            *held = left.min(*held);
         }
     }
 

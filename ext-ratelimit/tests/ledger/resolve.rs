@@ -220,10 +220,12 @@ async fn rl_05_settle_after_expiry_replaces_the_charge<S: Store>(store: S) {
         let settled = settlement(&request, &reserved, &[actual; 3]);
         assert_eq!(settle(&store, &settled).await, Replaced);
         assert_eq!(spent(&store).await, [(total, 0); 3]);
+        // Whoever did not hear it hears the same, and nothing changes.
         assert_eq!(
             (settle(&store, &settled).await, release(&store, &settled).await),
-            (Duplicate, Duplicate)
+            (Replaced, Replaced)
         );
+        assert_eq!(spent(&store).await, [(total, 0); 3]);
     }
 }
 

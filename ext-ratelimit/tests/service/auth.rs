@@ -51,6 +51,7 @@ async fn every_method(
     let usage = v1::ReportUsageRequest {
         node_id: "n".into(),
         events: vec![event],
+        ..v1::ReportUsageRequest::default()
     };
     let status = v1::BudgetStatusRequest {
         workspace_id: workspace_id.clone(),
@@ -153,6 +154,7 @@ async fn an_event_without_a_workspace_is_taken_from_any_known_token() {
     let usage = v1::ReportUsageRequest {
         node_id: "n".into(),
         events: vec![event],
+        ..v1::ReportUsageRequest::default()
     };
     let answer = service
         .client()

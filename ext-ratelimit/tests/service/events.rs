@@ -18,6 +18,7 @@ fn usage(range: std::ops::Range<u16>) -> v1::ReportUsageRequest {
     v1::ReportUsageRequest {
         node_id: "envoy-1".into(),
         events: range.map(event).collect(),
+        ..v1::ReportUsageRequest::default()
     }
 }
 

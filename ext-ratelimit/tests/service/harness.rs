@@ -396,6 +396,7 @@ pub(crate) fn settlement(
         reserved_at_ms: answer.now_ms,
         amounts: quotas.into_iter().zip(&answer.results).map(amount).collect(),
         part: 0,
+        is_block: false,
     }
 }
 

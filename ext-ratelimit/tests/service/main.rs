@@ -7,3 +7,4 @@ mod limits;
 mod outage;
 mod process;
 mod restore;
+mod usage;

@@ -107,6 +107,8 @@ pub struct Settlement {
     pub amounts: Vec<SettledAmount>,
     /// 0: the last word. Else the n-th report on a lease that stays open; its figures are totals.
     pub part: u32,
+    /// Of a lease: the requests that drew on it have events of their own.
+    pub is_block: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use std::rc::Rc;
 /// How long a lease is drawn on: what it holds too much is missing elsewhere for no longer.
 const LIFE_MS: i64 = 500;
 
-/// How often a lease is reported on while something changes.
+/// How long a change of a lease waits to be reported. Whenever a batch of events is closed, it is reported with them.
 const REPORT_EVERY_MS: i64 = 100;
 
 /// A block that was asked for.
@@ -162,11 +162,20 @@ impl Lease {
         std::mem::take(&mut self.draws_left)
     }
 
-    /// What is to be said of it now. A settlement without a number is the last word.
-    fn report(&mut self, id: RequestId, now_ms: i64, hurry: bool) -> Option<Settlement> {
-        let is_last = self.until_ms.is_none() && self.in_flight == 0;
-        let due = hurry || now_ms.saturating_sub(self.reported_ms) >= REPORT_EVERY_MS;
-        if !(is_last || self.changed && due) {
+    fn is_over(&self) -> bool {
+        self.until_ms.is_none() && self.in_flight == 0
+    }
+
+    /// Whether a report has waited long enough.
+    fn is_report_due(&self, now_ms: i64, hurry: bool) -> bool {
+        let waited = hurry || now_ms.saturating_sub(self.reported_ms) >= REPORT_EVERY_MS;
+        self.is_over() || self.changed && waited
+    }
+
+    /// What is to be said of it, if there is anything new. A settlement without a number is the last word.
+    fn report(&mut self, id: RequestId, now_ms: i64) -> Option<Settlement> {
+        let is_last = self.is_over();
+        if !(is_last || self.changed) {
             return None;
         }
         self.changed = false;
@@ -186,6 +195,7 @@ impl Lease {
                 })
                 .collect(),
             part: if is_last { 0 } else { self.part },
+            is_block: true,
         })
     }
 }

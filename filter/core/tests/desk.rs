@@ -102,6 +102,7 @@ fn settlement(call: &ReserveCall, actual: i64) -> Settlement {
         quotas: Rc::clone(&call.quotas),
         amounts: call.quotas.iter().map(amount).collect(),
         part: 0,
+        is_block: false,
     }
 }
 
@@ -153,7 +154,8 @@ impl Worker {
     }
 
     fn last_words(&mut self, now_ms: i64) -> Vec<Settlement> {
-        let effects = self.book.tick(at(now_ms), false);
+        self.book.tick(at(now_ms), false);
+        let effects = self.book.reports(at(now_ms));
         let last = effects.into_iter().filter_map(|effect| match effect {
             Effect::Settle(settlement) if settlement.part == 0 => Some(*settlement),
             _ => None,
@@ -584,8 +586,10 @@ impl Play {
         for id in self.worker.desk.tick(at(self.now_ms)) {
             self.told(id, &Verdict::Failed);
         }
-        let effects = self.worker.book.tick(at(self.now_ms), false);
-        self.apply(effects);
+        if self.worker.book.tick(at(self.now_ms), false) {
+            let effects = self.worker.book.reports(at(self.now_ms));
+            self.apply(effects);
+        }
     }
 
     fn apply(&mut self, effects: Vec<Effect>) {

@@ -1,4 +1,5 @@
-//! Calls for leases, made from the root context so that no request waits for them, and the reports on leases.
+//! Calls for leases, made from the root context so that no request waits for them, and when batches of events are
+//! closed, which carry the reports on leases.
 
 use crate::desk::reserve_answer;
 use crate::metrics::Own;
@@ -16,9 +17,9 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// `draining`: everything is given back, and nothing is asked for any more.
     pub(crate) fn tick(&mut self, worker: &Worker, now: Now, draining: bool) {
-        let effects = worker.leases.borrow_mut().tick(now, draining);
-        for effect in effects {
-            worker.apply(effect, now);
+        let is_report_due = worker.leases.borrow_mut().tick(now, draining);
+        if is_report_due || draining || worker.outboxes.borrow().is_due(now) {
+            worker.close_batch(now);
         }
         let asks = {
             let mut random = worker.random.borrow_mut();

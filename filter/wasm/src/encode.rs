@@ -86,13 +86,14 @@ pub(crate) fn reserved(message: &[u8], quota_count: usize) -> Option<Reserved> {
     })
 }
 
-/// Appends one entry of `SettleRequest.settlements` or `ReleaseRequest.releases`: both are field 1.
-pub(crate) fn settlement(bytes: &mut Vec<u8>, settlement: &Settlement) {
-    Writer(bytes).message(1, |w| {
+/// Appends one entry of `ReportUsageRequest.settlements`, or of its `releases`.
+pub(crate) fn settlement(bytes: &mut Vec<u8>, settlement: &Settlement, is_release: bool) {
+    Writer(bytes).message(if is_release { 4 } else { 3 }, |w| {
         w.bytes(1, settlement.id.as_bytes());
         w.bytes(2, settlement.workspace_id.as_bytes());
         w.int(3, settlement.reserved_at_ms);
         w.uint(5, u64::from(settlement.part));
+        w.flag(6, settlement.is_block);
         for (quota, amount) in settlement.quotas.iter().zip(&settlement.amounts) {
             w.message(4, |w| {
                 write::quota(w, 1, quota);
@@ -113,9 +114,14 @@ pub(crate) fn event(bytes: &mut Vec<u8>, event: &RequestEvent) {
 pub(crate) fn report_prefix(node_id: &str) -> Vec<u8> {
     v1::ReportUsageRequest {
         node_id: node_id.to_owned(),
-        events: Vec::new(),
+        ..v1::ReportUsageRequest::default()
     }
     .encode_to_vec()
+}
+
+/// What became of a batch. An empty or garbled answer says that nothing was taken.
+pub(crate) fn taken(message: &[u8]) -> v1::ReportUsageResponse {
+    v1::ReportUsageResponse::decode(message).unwrap_or_default()
 }
 
 pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)], ttl_ms: u32) -> Vec<u8> {
@@ -127,17 +133,6 @@ pub(crate) fn renew(reservations: &[(RequestId, WorkspaceId)], ttl_ms: u32) -> V
         })
         .collect();
     v1::RenewRequest { reservations, ttl_ms }.encode_to_vec()
-}
-
-/// How many settlements of a batch were refused for good.
-pub(crate) fn invalid_count(message: &[u8]) -> u64 {
-    let Ok(answer) = v1::SettleResponse::decode(message) else {
-        return 0;
-    };
-    answer
-        .statuses()
-        .filter(|status| *status == v1::ResolutionStatus::Invalid)
-        .count() as u64
 }
 
 /// An answer of the feed, every part of it checked.

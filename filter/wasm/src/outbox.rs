@@ -1,5 +1,8 @@
-//! Settlements, releases, renewals and usage events: sent from the root context, for a call dispatched from a stream
-//! that ends is lost. Each queue resends until it is acknowledged; ids make that harmless.
+//! Usage events with what resolves their reservations, and renewals: sent from the root context, for a call dispatched
+//! from a stream that ends is lost. Each queue resends until it is acknowledged; ids make that harmless.
+//!
+//! Events and settlements go in one message. Where the limit service could take only one half of it, because the bus or
+//! the ledger was away, the other half is put aside, so that what comes after is not held up.
 
 use crate::encode;
 use crate::host;
@@ -8,7 +11,7 @@ use rateguard_filter::config::Config;
 use rateguard_filter::effect::Settlement;
 use rateguard_filter::endpoints::{Endpoints, OTHER};
 use rateguard_filter::event::Now;
-use rateguard_filter::outbox::{Limits, Outbox};
+use rateguard_filter::outbox::{Batch, Half, Limits, Outbox};
 use rateguard_filter::renewal::Renewals;
 use rateguard_model::event::RequestEvent;
 use rateguard_model::id::{RequestId, WorkspaceId};
@@ -16,9 +19,8 @@ use std::time::Duration;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const RENEWALS_PER_CALL_MAX: usize = 500;
-/// Of a VM's 1 GiB.
-const EVENT_BYTES_MAX: usize = 32 * 1024 * 1024;
-const SETTLEMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of a VM's 1 GiB, each queue.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Events of requests without a valid key that one worker sends per second: whoever knocks with random keys does not
 /// write into the bus as fast as they knock.
 const ANONYMOUS_PER_S_MAX: u32 = 20;
@@ -28,16 +30,18 @@ const INVALID_ARGUMENT: u32 = 3;
 /// What a call under way carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Settle,
-    Release,
-    Report,
+    Usage,
+    /// What the bus did not take.
+    Events,
+    /// What the ledger did not take.
+    Settlements,
     Renew,
 }
 
 pub(crate) struct Outboxes {
-    settlements: Outbox,
-    releases: Outbox,
+    usage: Outbox,
     events: Outbox,
+    settlements: Outbox,
     renewals: Renewals,
     ttl_ms: u32,
     endpoints: Endpoints,
@@ -49,17 +53,17 @@ pub(crate) struct Outboxes {
 
 impl Outboxes {
     pub(crate) fn new(config: &Config, node_id: &str) -> Self {
-        let queue = |bytes_max| {
+        let queue = || {
             Outbox::new(Limits {
-                items_per_batch_max: 100,
+                events_per_batch_max: 100,
                 wait_ms: 100,
-                bytes_max,
+                bytes_max: BYTES_MAX,
             })
         };
         Self {
-            settlements: queue(SETTLEMENT_BYTES_MAX),
-            releases: queue(SETTLEMENT_BYTES_MAX),
-            events: queue(EVENT_BYTES_MAX),
+            usage: queue(),
+            events: queue(),
+            settlements: queue(),
             renewals: Renewals::every(config.renew_interval_ms),
             ttl_ms: config.reservation_ttl_ms,
             endpoints: Endpoints::default(),
@@ -81,14 +85,10 @@ impl Outboxes {
         self.renewals.open_count()
     }
 
-    pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now) {
-        self.settlements
-            .push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
-    }
-
-    pub(crate) fn release(&mut self, settlement: &Settlement, now: Now) {
-        self.releases
-            .push(now.unix_ms(), |bytes| encode::settlement(bytes, settlement));
+    pub(crate) fn resolve(&mut self, settlement: &Settlement, is_release: bool, now: Now) {
+        self.usage.push_settlement(now.unix_ms(), |bytes| {
+            encode::settlement(bytes, settlement, is_release);
+        });
     }
 
     pub(crate) fn record(&mut self, mut event: Box<RequestEvent>, now: Now, metrics: &Metrics) {
@@ -102,8 +102,8 @@ impl Outboxes {
         {
             OTHER.clone_into(&mut event.endpoint);
         }
-        self.events
-            .push(now.unix_ms(), |bytes| encode::event(bytes, &event));
+        self.usage
+            .push_event(now.unix_ms(), |bytes| encode::event(bytes, &event));
     }
 
     fn may_send_anonymous(&mut self, now: Now) -> bool {
@@ -115,28 +115,32 @@ impl Outboxes {
         self.anonymous.1 <= ANONYMOUS_PER_S_MAX
     }
 
-    /// Sends what is due. `flush`: also what has not waited long enough.
-    pub(crate) fn send(&mut self, cluster: &str, authorization: &str, now: Now, flush: bool) {
+    /// Whether the batch that is filling holds all it may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.usage.is_full()
+    }
+
+    /// Whether the batch that is filling has waited long enough.
+    pub(crate) fn is_due(&self, now: Now) -> bool {
+        self.usage.is_due(now.unix_ms())
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.usage.close();
+    }
+
+    /// Sends what is closed.
+    pub(crate) fn send(&mut self, cluster: &str, authorization: &str, now: Now) {
         let now_ms = now.unix_ms();
         let call =
             |method, message: &[u8]| host::call_grpc(cluster, method, authorization, message, CALL_TIMEOUT);
-        let mut failed = Vec::new();
-        for (kind, queue, method) in [
-            (Kind::Settle, &mut self.settlements, "Settle"),
-            (Kind::Release, &mut self.releases, "Release"),
-        ] {
-            if let Some(batch) = queue.start(now_ms, flush) {
-                match call(method, batch) {
-                    Some(token) => self.in_flight.push((token, kind)),
-                    None => failed.push(kind),
-                }
-            }
-        }
-        if let Some(batch) = self.events.start(now_ms, flush) {
-            let message = [self.report_prefix.as_slice(), batch].concat();
+        for kind in [Kind::Usage, Kind::Events, Kind::Settlements] {
+            let Some(message) = self.message(kind, now_ms) else {
+                continue;
+            };
             match call("ReportUsage", &message) {
-                Some(token) => self.in_flight.push((token, Kind::Report)),
-                None => failed.push(Kind::Report),
+                Some(token) => self.in_flight.push((token, kind)),
+                None => self.queue(kind).fail(now_ms, 0),
             }
         }
         let due = self.renewals.take_due(now_ms, RENEWALS_PER_CALL_MAX);
@@ -145,9 +149,17 @@ impl Outboxes {
         {
             self.in_flight.push((token, Kind::Renew));
         }
-        for kind in failed {
-            self.failed(kind, now, 0);
-        }
+    }
+
+    fn message(&mut self, kind: Kind, now_ms: i64) -> Option<Vec<u8>> {
+        let prefix = std::mem::take(&mut self.report_prefix);
+        let batch = self.queue(kind).start(now_ms);
+        let message = batch.map(|batch| {
+            let parts = [&prefix, &batch.events.bytes, &batch.settlements.bytes];
+            parts.map(Vec::as_slice).concat()
+        });
+        self.report_prefix = prefix;
+        message
     }
 
     /// A call came back; `false`: not one of these.
@@ -166,47 +178,72 @@ impl Outboxes {
         let (_, kind) = self.in_flight.swap_remove(index);
         match (status, kind) {
             (_, Kind::Renew) => {}
-            (0, Kind::Settle) => {
-                metrics.count_own(Own::SettlementsDropped, encode::invalid_count(message));
-                metrics.count_own(Own::SettlementsSent, self.settlements.acknowledge() as u64);
-            }
-            (0, Kind::Release) => metrics.count_own(Own::SettlementsSent, self.releases.acknowledge() as u64),
-            (0, Kind::Report) => metrics.count_own(Own::EventsSent, self.events.acknowledge() as u64),
+            (0, kind) => self.taken(kind, message, jitter, now, metrics),
             (INVALID_ARGUMENT, kind) => {
                 log::error!("the limit service calls a batch malformed ({kind:?}): dropped");
                 self.queue(kind).discard();
             }
-            (status, kind) => {
-                metrics.count_own(Own::OutboxFailures, 1);
-                log::warn!("a batch did not arrive ({kind:?}, gRPC status {status}): it will be sent again");
-                self.failed(kind, now, jitter);
-            }
+            (status, kind) => self.failed(kind, &format!("gRPC status {status}"), jitter, now, metrics),
         }
         true
     }
 
-    fn queue(&mut self, kind: Kind) -> &mut Outbox {
-        match kind {
-            Kind::Settle => &mut self.settlements,
-            Kind::Release => &mut self.releases,
-            Kind::Report | Kind::Renew => &mut self.events,
+    /// The limit service answered for a batch: at least one half of it is done.
+    fn taken(&mut self, kind: Kind, message: &[u8], jitter: u32, now: Now, metrics: &Metrics) {
+        let answer = encode::taken(message);
+        if !answer.events_taken && !answer.settlements_taken {
+            return self.failed(kind, "nothing was taken", jitter, now, metrics);
+        }
+        let Batch { events, settlements } = self.queue(kind).acknowledge();
+        let now_ms = now.unix_ms();
+        metrics.count_own(Own::SettlementsDropped, u64::from(answer.invalid_settlements));
+        if answer.settlements_taken {
+            metrics.count_own(Own::SettlementsSent, settlements.count as u64);
+        } else {
+            let half = Batch {
+                events: Half::default(),
+                settlements,
+            };
+            self.settlements.put(half, now_ms, jitter);
+        }
+        if answer.events_taken {
+            metrics.count_own(Own::EventsSent, events.count as u64);
+        } else {
+            let half = Batch {
+                events,
+                settlements: Half::default(),
+            };
+            self.events.put(half, now_ms, jitter);
         }
     }
 
-    fn failed(&mut self, kind: Kind, now: Now, jitter: u32) {
+    fn failed(&mut self, kind: Kind, why: &str, jitter: u32, now: Now, metrics: &Metrics) {
+        metrics.count_own(Own::OutboxFailures, 1);
+        log::warn!("a batch did not arrive ({kind:?}, {why}): it will be sent again");
         self.queue(kind).fail(now.unix_ms(), jitter);
     }
 
+    fn queue(&mut self, kind: Kind) -> &mut Outbox {
+        match kind {
+            Kind::Usage | Kind::Renew => &mut self.usage,
+            Kind::Events => &mut self.events,
+            Kind::Settlements => &mut self.settlements,
+        }
+    }
+
+    fn queues(&mut self) -> [&mut Outbox; 3] {
+        [&mut self.usage, &mut self.events, &mut self.settlements]
+    }
+
     pub(crate) fn count_dropped(&mut self, metrics: &Metrics) {
-        metrics.count_own(Own::EventsDropped, self.events.take_dropped());
-        let settlements = self
-            .settlements
-            .take_dropped()
-            .saturating_add(self.releases.take_dropped());
-        metrics.count_own(Own::SettlementsDropped, settlements);
+        for queue in self.queues() {
+            let dropped = queue.take_dropped();
+            metrics.count_own(Own::EventsDropped, dropped.events);
+            metrics.count_own(Own::SettlementsDropped, dropped.settlements);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.settlements.is_empty() && self.releases.is_empty() && self.events.is_empty()
+        self.usage.is_empty() && self.events.is_empty() && self.settlements.is_empty()
     }
 }

@@ -44,13 +44,10 @@ impl Root {
 impl Running {
     fn send(&self) {
         let worker = &self.worker;
-        let flush = self.drain_until.is_some();
-        worker.outboxes.borrow_mut().send(
-            &worker.config.limits_cluster,
-            &worker.authorization,
-            host::now(),
-            flush,
-        );
+        worker
+            .outboxes
+            .borrow_mut()
+            .send(&worker.config.limits_cluster, &worker.authorization, host::now());
     }
 
     /// Answers for upstreams that were too slow with answers that are held.

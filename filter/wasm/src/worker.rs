@@ -9,7 +9,7 @@ use crate::outbox::Outboxes;
 use crate::random::Random;
 use rateguard_filter::averages::Averages;
 use rateguard_filter::config::{Config, Mode};
-use rateguard_filter::effect::{Effect, ReserveCall, Warning};
+use rateguard_filter::effect::{Effect, ReserveCall, Settlement, Warning};
 use rateguard_filter::event::Now;
 use rateguard_filter::fallback::Shares;
 use rateguard_filter::lease::LeaseBook;
@@ -98,18 +98,14 @@ impl Worker {
         match effect {
             Effect::Opened { id, workspace_id } => self.outboxes.borrow_mut().opened(id, workspace_id, now),
             Effect::Closed { id } => self.outboxes.borrow_mut().closed(&id),
-            // What a lease admitted is settled with the lease.
-            Effect::Settle(settlement) => {
-                if !self.leases.borrow_mut().settled(&settlement, false) {
-                    self.outboxes.borrow_mut().settle(&settlement, now);
+            Effect::Settle(settlement) => self.resolve(&settlement, false, now),
+            Effect::Release(settlement) => self.resolve(&settlement, true, now),
+            Effect::Record(event) => {
+                self.outboxes.borrow_mut().record(event, now, &self.metrics);
+                if self.outboxes.borrow().is_full() {
+                    self.close_batch(now);
                 }
             }
-            Effect::Release(settlement) => {
-                if !self.leases.borrow_mut().settled(&settlement, true) {
-                    self.outboxes.borrow_mut().release(&settlement, now);
-                }
-            }
-            Effect::Record(event) => self.outboxes.borrow_mut().record(event, now, &self.metrics),
             Effect::KeyUsed(id) => self.key_used(id, now),
             Effect::Learned {
                 key_id,
@@ -142,6 +138,23 @@ impl Worker {
             | Effect::AddResponseTrailer(..)
             | Effect::Reply(_) => {}
         }
+    }
+
+    /// What a lease admitted is settled with the lease.
+    fn resolve(&self, settlement: &Settlement, is_release: bool, now: Now) {
+        if !self.leases.borrow_mut().settled(settlement, is_release) {
+            self.outboxes.borrow_mut().resolve(settlement, is_release, now);
+        }
+    }
+
+    /// Closes the batch of events that is filling, with all that leases have to say of the same requests: if this worker
+    /// dies, the ledger and the events know of exactly the same draws.
+    pub(crate) fn close_batch(&self, now: Now) {
+        let reports = self.leases.borrow_mut().reports(now);
+        for effect in reports {
+            self.apply(effect, now);
+        }
+        self.outboxes.borrow_mut().close();
     }
 
     fn key_used(&self, id: KeyId, now: Now) {

@@ -99,6 +99,7 @@ impl Books {
         let mut request = tonic::Request::new(v1::ReportUsageRequest {
             node_id: "test".into(),
             events,
+            ..v1::ReportUsageRequest::default()
         });
         if let Some(token) = token {
             let token = format!("Bearer {token}").parse().expect("a token");

@@ -1,9 +1,9 @@
 //! Parts killed (-9) in a loop under load, and then the books: the upstream's log, the rows, the ledger, Redis, and what
 //! clients were told, to the nano-dollar.
 //!
-//! While Envoy lives, all of them agree exactly. What an Envoy knew alone dies with it: of its last moment, answers
-//! whose events it had not sent have no row, and requests drawn from a lease whose report it had not sent are charged
-//! with the lease once more. Both are counted and printed, and nothing else may differ.
+//! All of them agree exactly, whatever dies. The ids of requests that a killed Envoy drew from a lease and had not yet
+//! reported died with it: they are in its last moment, are counted and printed, and are charged as the lease's rest.
+//! Where each request asked for itself, even their ids are there.
 
 use crate::books::{Books, WITHIN, eventually};
 use crate::bus::Bus;
@@ -49,11 +49,14 @@ pub(crate) async fn run(bus: Bus) {
     let rounds = std::env::var_os(ROUNDS).and_then(|text| text.to_str()?.parse().ok());
     for _ in 0..rounds.unwrap_or(1) {
         let parts = [Part::Limits, bus.part(), Part::ControlPlane, Part::ClickHouse];
-        let act = Act::play(&books, &parts, &[Ask::Flat(0), Ask::Chat, Ask::Stream]).await;
+        let act = Act::play(&books, &parts, CLIENTS, &[Ask::Flat(0), Ask::Chat, Ask::Stream]).await;
         act.agrees_exactly();
         // One price, so that a request charged as reserved costs what it would have.
-        let act = Act::play(&books, &[Part::Envoy], &[Ask::Flat(0), Ask::Flat(60)]).await;
-        act.agrees_but_for_the_last_moment();
+        let act = Act::play(&books, &[Part::Envoy], CLIENTS, &[Ask::Flat(0), Ask::Flat(60)]).await;
+        act.agrees_but_for_ids();
+        // One client is no reason for a lease.
+        let act = Act::play(&books, &[Part::Envoy], 1, &[Ask::Flat(0), Ask::Flat(60)]).await;
+        act.agrees_exactly();
     }
     for part in Part::ALL {
         stack.kill(part);
@@ -81,10 +84,10 @@ struct Row {
 }
 
 impl Act {
-    async fn play(books: &Books, parts: &[Part], asks: &'static [Ask]) -> Self {
+    async fn play(books: &Books, parts: &[Part], clients: usize, asks: &'static [Ask]) -> Self {
         let (scene, key) = governed(books).await;
         let before = books.stack.stub().log().len();
-        let clients = Clients::start(books.stack.addresses().gateway, &key, CLIENTS, asks);
+        let clients = Clients::start(books.stack.addresses().gateway, &key, clients, asks);
         let mut kills = Vec::new();
         tokio::time::sleep(BACK).await;
         for part in parts {
@@ -173,7 +176,7 @@ impl Act {
             self.spent_nanos
         );
         let answered = self.told.iter().filter(|told| told.status == 200).count();
-        assert!(answered > 20, "{answered} requests are no load");
+        assert!(answered > 10, "{answered} requests are no load");
         let mut seen = BTreeSet::new();
         for row in &self.rows {
             assert!(
@@ -213,12 +216,15 @@ impl Act {
             .told
             .iter()
             .filter(|told| !ids.contains(told.id.as_str()))
+            // A new Envoy without configuration knows no workspace to put its answer down for.
+            .filter(|told| told.status != 503 || self.upstream.contains_key(&told.id))
             .collect();
         assert!(unheard.is_empty(), "answered without a row: {unheard:?}");
         assert_eq!(self.rows_nanos(), self.spent_nanos, "rows and Redis");
     }
 
-    fn agrees_but_for_the_last_moment(&self) {
+    /// A lease's rest is charged for the requests that nobody can name any more.
+    fn agrees_but_for_ids(&self) {
         self.holds_together();
         let lost = self.without_row();
         let earliest = lost
@@ -229,25 +235,26 @@ impl Act {
             earliest.is_none_or(|before| before <= MOMENT),
             "{earliest:?} before Envoy was killed"
         );
+        let leases = self.leases();
+        let leased_nanos: i64 = leases.iter().map(|row| row.cost_nanos).sum();
+        println!(
+            "  without a row: {}, the first answered {earliest:?} before the kill; {} leases charged with {leased_nanos}",
+            lost.len(),
+            leases.len()
+        );
         let price = self
             .rows
             .iter()
+            .filter(|row| row.usage_source != "reserved")
             .map(|row| row.cost_nanos)
             .filter(|cost| *cost > 0)
             .min();
         let lost_nanos = lost.len() as i64 * price.unwrap_or(0);
-        let leases = self.leases();
-        let leased_nanos: i64 = leases.iter().map(|row| row.cost_nanos).sum();
-        let over = self.rows_nanos() - self.spent_nanos;
-        println!(
-            "  without a row: {}, the first answered {earliest:?} before the kill; {} leases charged with {leased_nanos}; rows - Redis {over}",
-            lost.len(),
-            leases.len()
-        );
         assert!(
-            (-lost_nanos..=leased_nanos).contains(&over),
-            "rows - Redis = {over}: {lost_nanos} of lost rows and {leased_nanos} of leases do not explain it"
+            lost_nanos <= leased_nanos,
+            "{lost_nanos} of lost rows are not charged"
         );
+        assert_eq!(self.rows_nanos(), self.spent_nanos, "rows and Redis");
     }
 
     /// How long before a kill of Envoy an answer came to its end; nothing where it had not.

@@ -1,13 +1,14 @@
 //! What one insert will hold, and where it came from.
 
 use crate::analytics::dedup::{EventKey, Recent, key_of};
+use crate::analytics::late::{Charge, Saying};
 use crate::analytics::row::{ApiEvent, Receipt};
 use crate::analytics::source::{DeadLetter, Message, Offset, Payload};
 use crate::analytics::spend::Mark;
 use prost::{DecodeError, Message as _};
 use rateguard_wire::bus::MARK_NODE;
 use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// A batch this large is inserted at once (SPEC 5).
@@ -30,6 +31,8 @@ pub struct Batch {
     pub offsets: Vec<Offset>,
     pub duplicates: u64,
     keys: HashSet<EventKey>,
+    /// Of its rows, by event.
+    charges: HashMap<u128, Charge>,
     bytes: usize,
 }
 
@@ -44,7 +47,7 @@ impl Batch {
         self.offsets.push(offset);
         let (Payload::Report(bytes) | Payload::Event { bytes, .. }) = &payload;
         self.bytes = self.bytes.saturating_add(bytes.len());
-        let ReportUsageRequest { node_id, events } = match report(payload) {
+        let ReportUsageRequest { node_id, events, .. } = match report(payload) {
             Ok(report) => report,
             Err((error, bytes)) => return self.bury(lane, offset, reason(&error), bytes),
         };
@@ -67,13 +70,26 @@ impl Batch {
         }
     }
 
-    fn push(&mut self, row: ApiEvent, recent: &Recent) {
+    fn push(&mut self, mut row: ApiEvent, recent: &Recent) {
+        let id = row.event_id.as_u128();
+        let saying = Saying::of(&row);
+        if saying != Saying::Charged
+            && let Some(charge) = self.charges.get(&id).or_else(|| recent.charge(id))
+        {
+            charge.revise(&mut row);
+        } else if saying == Saying::Void {
+            self.duplicates += 1;
+            return;
+        }
         let key = key_of(&row);
         if recent.contains(&key) || !self.keys.insert(key) {
             self.duplicates += 1;
-        } else {
-            self.rows.push(row);
+            return;
         }
+        if saying == Saying::Charged {
+            self.charges.insert(id, Charge::of(&row));
+        }
+        self.rows.push(row);
     }
 
     fn bury(&mut self, lane: &str, offset: Offset, reason: String, payload: Vec<u8>) {
@@ -108,6 +124,7 @@ fn report(payload: Payload) -> Result<ReportUsageRequest, (DecodeError, Vec<u8>)
             Ok(event) => Ok(ReportUsageRequest {
                 node_id: node,
                 events: vec![event],
+                ..ReportUsageRequest::default()
             }),
             Err(error) => Err((error, bytes)),
         },
@@ -142,6 +159,8 @@ pub(super) fn letter(lane: &str, offset: Offset, reason: String, mut payload: Ve
 mod tests {
     use super::*;
 
+    use rateguard_wire::v1::UsageSource;
+
     const NOW_MS: i64 = 1_780_000_000_000;
 
     fn event(id: u8, revision: u32) -> RequestEvent {
@@ -158,6 +177,7 @@ mod tests {
         let report = ReportUsageRequest {
             node_id: "envoy-1".into(),
             events,
+            ..ReportUsageRequest::default()
         };
         Message {
             offset: Offset(offset, 0),
@@ -168,8 +188,7 @@ mod tests {
 
     #[test]
     fn ev_02_what_was_stored_or_is_in_the_batch_is_dropped() {
-        let mut recent = Recent::default();
-        recent.insert((u128::from_be_bytes([1; 16]), 0), NOW_MS);
+        let recent = stored(vec![event(1, 0)]);
         let mut batch = Batch::default();
         batch.add("s", message(1, vec![event(1, 0), event(2, 0)]), &recent);
         batch.add(
@@ -187,6 +206,75 @@ mod tests {
         assert_eq!(batch.token("s"), "s-1-0-2-0");
     }
 
+    /// What a consumer remembers that stored these.
+    fn stored(events: Vec<RequestEvent>) -> Recent {
+        let mut batch = Batch::default();
+        batch.add("s", message(1, events), &Recent::default());
+        let mut recent = Recent::default();
+        for row in &batch.rows {
+            recent.insert(row);
+        }
+        recent
+    }
+
+    fn costing(id: u8, revision: u32, cost_nanos: i64, source: UsageSource) -> RequestEvent {
+        RequestEvent {
+            cost_nanos,
+            usage_source: source.into(),
+            ..event(id, revision)
+        }
+    }
+
+    fn costs(batch: &Batch) -> Vec<(u8, i64)> {
+        let rows = batch.rows.iter();
+        rows.map(|row| (row.revision, row.cost_nanos)).collect()
+    }
+
+    #[test]
+    fn rl_05_a_request_that_was_charged_as_reserved_adds_the_difference() {
+        let charged = || costing(1, 0, 70, UsageSource::Reserved);
+        let happened = || costing(1, 0, 20, UsageSource::Reported);
+        // In one batch, or over two, or again after a restart.
+        let mut batch = Batch::default();
+        let events = vec![charged(), happened(), happened(), charged()];
+        batch.add("s", message(1, events), &Recent::default());
+        assert_eq!(costs(&batch), [(0, 70), (1, -50)]);
+        assert_eq!(batch.duplicates, 2);
+        let mut batch = Batch::default();
+        batch.add("s", message(2, vec![happened()]), &stored(vec![charged()]));
+        assert_eq!(costs(&batch), [(1, -50)]);
+        let recent = stored(vec![charged(), happened()]);
+        let mut batch = Batch::default();
+        batch.add("s", message(3, vec![happened(), charged()]), &recent);
+        assert_eq!(costs(&batch), []);
+    }
+
+    #[test]
+    fn rl_05_a_charge_that_comes_after_the_request_is_a_duplicate() {
+        let happened = costing(1, 0, 20, UsageSource::Reported);
+        let mut batch = Batch::default();
+        let charged = costing(1, 0, 70, UsageSource::Reserved);
+        batch.add("s", message(2, vec![charged]), &stored(vec![happened]));
+        assert_eq!(costs(&batch), []);
+    }
+
+    #[test]
+    fn rl_05_a_charge_that_is_void_is_taken_back_once_where_it_was_counted() {
+        let charged = RequestEvent {
+            api_key_id: vec![7; 16],
+            timestamp_ms: NOW_MS - 5_000,
+            ..costing(1, 0, 70, UsageSource::Reserved)
+        };
+        let void = || costing(1, 1, 0, UsageSource::Reserved);
+        let mut batch = Batch::default();
+        batch.add("s", message(1, vec![void()]), &Recent::default());
+        assert_eq!(costs(&batch), [], "nothing was charged");
+        batch.add("s", message(2, vec![charged, void(), void()]), &Recent::default());
+        assert_eq!(costs(&batch), [(0, 70), (1, -70)]);
+        assert_eq!(batch.rows[0].timestamp, batch.rows[1].timestamp);
+        assert_eq!(batch.rows[0].api_key_id, batch.rows[1].api_key_id);
+    }
+
     #[test]
     fn a_mark_is_no_row_and_ends_the_batch() {
         let mut batch = Batch::default();
@@ -196,6 +284,7 @@ mod tests {
         let report = ReportUsageRequest {
             node_id: MARK_NODE.into(),
             events: vec![event(2, 1)],
+            ..ReportUsageRequest::default()
         };
         let mark = Message {
             payload: Payload::Report(report.encode_to_vec()),

@@ -4,7 +4,7 @@ use super::Context;
 use super::batch::Batch;
 use super::metrics::LaneLabels;
 use super::store::{Backoff, Gone, store};
-use crate::analytics::dedup::{Recent, key_of};
+use crate::analytics::dedup::Recent;
 use crate::analytics::source::{Hold, Lane, Message, SourceError};
 use crate::analytics::spend::{Mark, remember};
 use prometheus_client::metrics::family::Family;
@@ -170,7 +170,7 @@ impl<L: Lane> Driver<L> {
         let recent = self.recent.get_or_insert_default();
         self.context.active.note(&batch.rows);
         for row in &batch.rows {
-            recent.insert(key_of(row), row.received_at);
+            recent.insert(row);
         }
         let metrics = self.context.metrics.clone();
         metrics.duplicates.inc_by(batch.duplicates);

@@ -100,6 +100,7 @@ fn wire_settlement(actual: i64) -> v1::Settlement {
             returned: 0,
         }],
         part: 0,
+        is_block: false,
     }
 }
 

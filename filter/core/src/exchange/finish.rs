@@ -316,5 +316,6 @@ pub(super) fn settlement(
         quotas: Rc::clone(quotas),
         amounts,
         part: 0,
+        is_block: false,
     }
 }

@@ -172,24 +172,14 @@ impl LeaseBook {
         self.leases.insert(id, lease);
     }
 
-    /// Closes what is old, and says what is to be reported. `hurry`: everything closes, and nothing waits.
-    pub fn tick(&mut self, now: Now, hurry: bool) -> Vec<Effect> {
+    /// Closes what is old; answers whether there is something to report now. `hurry`: everything closes, and nothing
+    /// waits.
+    pub fn tick(&mut self, now: Now, hurry: bool) -> bool {
         let now_ms = now.unix_ms();
-        let mut effects = Vec::new();
         self.is_off |= hurry;
-        for (id, lease) in &mut self.leases {
+        for lease in self.leases.values_mut() {
             if hurry || !lease.is_drawable(now_ms) {
                 self.counts.given_back += u64::from(lease.close());
-            }
-            let report = lease.report(*id, now_ms, hurry);
-            if report.as_ref().is_some_and(|report| report.part == 0) {
-                effects.push(Effect::Closed { id: *id });
-            }
-            effects.extend(report.map(|report| Effect::Settle(Box::new(report))));
-        }
-        for effect in &effects {
-            if let Effect::Closed { id } = effect {
-                self.leases.remove(id);
             }
         }
         let is_full = self.sets.len() >= SETS_MAX;
@@ -199,6 +189,27 @@ impl LeaseBook {
             let idle = now_ms.saturating_sub(set.noted_ms) > IDLE_MS;
             let cold = is_full && !set.demand.is_hot(now_ms);
             set.is_asked || !set.leases.is_empty() || !(idle || cold)
+        });
+        self.leases
+            .values()
+            .any(|lease| lease.is_report_due(now_ms, hurry))
+    }
+
+    /// All that changed since it was last asked: with it the events of every draw that was settled by now have to go, and
+    /// no others, so that nobody ever hears of a draw's event and not of the draw.
+    pub fn reports(&mut self, now: Now) -> Vec<Effect> {
+        let now_ms = now.unix_ms();
+        let mut effects = Vec::new();
+        self.leases.retain(|id, lease| {
+            let Some(report) = lease.report(*id, now_ms) else {
+                return true;
+            };
+            let is_open = report.part != 0;
+            if !is_open {
+                effects.push(Effect::Closed { id: *id });
+            }
+            effects.push(Effect::Settle(Box::new(report)));
+            is_open
         });
         effects
     }
@@ -380,6 +391,7 @@ pub(super) fn release(id: RequestId, block: &Block) -> Settlement {
         quotas: Rc::clone(&block.quotas),
         amounts: amounts.collect(),
         part: 0,
+        is_block: true,
     }
 }
 

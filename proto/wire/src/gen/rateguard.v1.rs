@@ -1102,6 +1102,10 @@ pub struct Settlement {
     /// that is late or repeated changes nothing. All reports on one reservation list its amounts in the same order.
     #[prost(uint32, tag = "5")]
     pub part: u32,
+    /// Of a block that several requests drew on. Each of them has an event of its own, so that what is charged when the
+    /// block expires is nobody's once it is settled after all.
+    #[prost(bool, tag = "6")]
+    pub is_block: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SettledAmount {
@@ -1158,13 +1162,30 @@ pub struct ReportUsageRequest {
     /// Data plane that sends them.
     #[prost(string, tag = "1")]
     pub node_id: ::prost::alloc::string::String,
+    /// At most 1 000.
     #[prost(message, repeated, tag = "2")]
     pub events: ::prost::alloc::vec::Vec<RequestEvent>,
+    /// At most 4 000 together. What is malformed is counted and never applied.
+    #[prost(message, repeated, tag = "3")]
+    pub settlements: ::prost::alloc::vec::Vec<Settlement>,
+    #[prost(message, repeated, tag = "4")]
+    pub releases: ::prost::alloc::vec::Vec<Settlement>,
 }
+/// Each half is taken whole or not at all; what was not taken is sent again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportUsageResponse {
+    /// Events that the bus has.
     #[prost(uint32, tag = "1")]
     pub accepted: u32,
+    /// The bus has the events, all that can be stored.
+    #[prost(bool, tag = "2")]
+    pub events_taken: bool,
+    /// Settlements and releases are applied, all that are well-formed.
+    #[prost(bool, tag = "3")]
+    pub settlements_taken: bool,
+    /// Settlements and releases that were refused for good.
+    #[prost(uint32, tag = "4")]
+    pub invalid_settlements: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BudgetStatusRequest {
@@ -1288,7 +1309,7 @@ pub enum ResolutionStatus {
     Applied = 1,
     /// Resolved before; nothing changed.
     Duplicate = 2,
-    /// The reservation had expired and was charged; the charge was replaced.
+    /// The reservation had expired and was charged; the charge was replaced. Said again when it is settled again.
     Replaced = 3,
     /// Malformed; retrying cannot help.
     Invalid = 4,
@@ -1499,7 +1520,8 @@ pub mod limit_service_client {
                 .insert(GrpcMethod::new("rateguard.v1.LimitService", "Release"));
             self.inner.unary(req, path, codec).await
         }
-        /// Takes usage events. Answers only when the bus has all of them; RESOURCE_EXHAUSTED asks the caller to wait.
+        /// Takes usage events, and what resolves the reservations of the same requests: a data plane that dies has said both
+        /// of a request, or neither. An error means that nothing was taken; RESOURCE_EXHAUSTED asks the caller to wait.
         pub async fn report_usage(
             &mut self,
             request: impl tonic::IntoRequest<super::ReportUsageRequest>,
@@ -1634,7 +1656,8 @@ pub mod limit_service_server {
             &self,
             request: tonic::Request<super::ReleaseRequest>,
         ) -> std::result::Result<tonic::Response<super::ReleaseResponse>, tonic::Status>;
-        /// Takes usage events. Answers only when the bus has all of them; RESOURCE_EXHAUSTED asks the caller to wait.
+        /// Takes usage events, and what resolves the reservations of the same requests: a data plane that dies has said both
+        /// of a request, or neither. An error means that nothing was taken; RESOURCE_EXHAUSTED asks the caller to wait.
         async fn report_usage(
             &self,
             request: tonic::Request<super::ReportUsageRequest>,
