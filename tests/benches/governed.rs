@@ -19,7 +19,8 @@ use std::time::Duration;
 
 const ROUNDS: usize = 5;
 const REQUESTS: u64 = 10_000;
-const CONNECTIONS: usize = 16;
+/// Requests under way at a time. Those that wait together share calls, so it matters.
+const CONNECTIONS: [usize; 2] = [16, 64];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -43,35 +44,31 @@ async fn main() -> Result<()> {
     );
 
     // Warm-up: connections, Redis scripts, V8's tiers.
-    all_ok(&direct.fire(bare.gateway, CONNECTIONS, REQUESTS / 2).await?)?;
+    all_ok(&direct.fire(bare.gateway, CONNECTIONS[0], REQUESTS / 2).await?)?;
     for form in &mut forms {
-        all_ok(&form.fire(REQUESTS / 2).await?)?;
-        form.commands = redis_commands(&form.stack).await?;
-        form.admitted = form.admissions().await?;
+        all_ok(&form.fire(CONNECTIONS[0], REQUESTS / 2).await?)?;
     }
-    for _ in 0..ROUNDS {
-        let before = bare.cpu()?;
-        let plain = direct.fire(bare.gateway, CONNECTIONS, REQUESTS).await?;
-        let baseline = bare.cpu()?.saturating_sub(before);
-        all_ok(&plain)?;
+    for connections in CONNECTIONS {
         for form in &mut forms {
-            let before = Cpu::of(&form.stack)?;
-            let outcome = form.fire(REQUESTS).await?;
-            let cost = Cpu::of(&form.stack)?.since(&before);
-            all_ok(&outcome)?;
-            form.rounds.push(Round {
-                baseline,
-                cost,
-                plain: plain.percentile(0.5),
-                governed: outcome.percentile(0.5),
-            });
+            form.rounds.clear();
+            form.commands = redis_commands(&form.stack).await?;
+            form.admitted = form.admissions().await?;
         }
-    }
-    for form in &mut forms {
-        let count = ROUNDS as f64 * REQUESTS as f64;
-        let commands = redis_commands(&form.stack).await? - form.commands;
-        let admitted = form.admissions().await?.since(&form.admitted);
-        report(form, commands as f64 / count, &admitted);
+        for _ in 0..ROUNDS {
+            let before = bare.cpu()?;
+            let plain = direct.fire(bare.gateway, connections, REQUESTS).await?;
+            let baseline = bare.cpu()?.saturating_sub(before);
+            all_ok(&plain)?;
+            for form in &mut forms {
+                form.round(connections, baseline, &plain).await?;
+            }
+        }
+        for form in &mut forms {
+            let count = ROUNDS as f64 * REQUESTS as f64;
+            let commands = redis_commands(&form.stack).await? - form.commands;
+            let admitted = form.admissions().await?.since(&form.admitted);
+            report(form, connections, commands as f64 / count, &admitted);
+        }
     }
     Ok(())
 }
@@ -115,9 +112,23 @@ impl Form {
         })
     }
 
-    async fn fire(&self, requests: u64) -> Result<Outcome> {
+    async fn fire(&self, connections: usize, requests: u64) -> Result<Outcome> {
         let gateway = self.stack.addresses().gateway;
-        self.shot.fire(gateway, CONNECTIONS, requests).await
+        self.shot.fire(gateway, connections, requests).await
+    }
+
+    async fn round(&mut self, connections: usize, baseline: Duration, plain: &Outcome) -> Result<()> {
+        let before = Cpu::of(&self.stack)?;
+        let outcome = self.fire(connections, REQUESTS).await?;
+        let cost = Cpu::of(&self.stack)?.since(&before);
+        all_ok(&outcome)?;
+        self.rounds.push(Round {
+            baseline,
+            cost,
+            plain: plain.percentile(0.5),
+            governed: outcome.percentile(0.5),
+        });
+        Ok(())
     }
 
     async fn admissions(&self) -> Result<Admissions> {
@@ -282,12 +293,12 @@ async fn redis_commands(stack: &Stack) -> Result<u64> {
     Ok(calls("evalsha") + calls("eval"))
 }
 
-fn report(form: &mut Form, commands: f64, admitted: &Admissions) {
+fn report(form: &mut Form, connections: usize, commands: f64, admitted: &Admissions) {
     let rounds = &mut form.rounds;
     rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
     let per_request = |time: Duration| time.as_secs_f64() * 1e6 / REQUESTS as f64;
     println!(
-        "\ngoverned request, {}: CPU per request ({ROUNDS} rounds of {REQUESTS}, {CONNECTIONS} connections, sorted by ratio)",
+        "\ngoverned request, {}: CPU per request ({ROUNDS} rounds of {REQUESTS}, {connections} connections, sorted by ratio)",
         form.name
     );
     println!(
@@ -311,7 +322,7 @@ fn report(form: &mut Form, commands: f64, admitted: &Admissions) {
     let of_all = |count: u64| count as f64 * 100.0 / admitted.all.max(1) as f64;
     let alone = admitted.all.saturating_sub(admitted.by_leases + admitted.jointly);
     println!(
-        "{}: median ratio over bare Envoy {median:.2} (goal ≤ 3.2); Redis commands per request, settlement included: {commands:.3}; admitted by leases {:.1} %, jointly {:.1} % ({:.1} requests a reservation), alone {:.1} %",
+        "{}, {connections} connections: median ratio over bare Envoy {median:.2} (goal ≤ 3.2); Redis commands per request, settlement included: {commands:.3}; admitted by leases {:.1} %, jointly {:.1} % ({:.1} requests a reservation), alone {:.1} %",
         form.name,
         of_all(admitted.by_leases),
         of_all(admitted.jointly),

@@ -9,6 +9,7 @@ mod book;
 mod demand;
 mod desk;
 mod joint;
+mod queue;
 
 pub use book::{Counts, LeaseBook};
 pub use desk::{Ask, Desk, JointCounts, Outcome, Verdict};

@@ -75,6 +75,8 @@ impl Desk {
         let failed = late.into_iter().map(|id| (id, Verdict::Failed)).collect();
         self.tell(worker, failed, root, now);
         self.serve(worker, root, now);
+        // A ring that the host lost must not be waited for.
+        self.is_rung.set(false);
         let JointCounts {
             drawn,
             granted,

@@ -5,30 +5,20 @@
 //! sum of what they want, from which each draws its own part. Where a joint one was refused, or would be, each asks by
 //! itself: at a limit every decision is exact.
 
-use super::book::{are_alike, hash, is_leasable, is_sound, only_alerts, release, seen_effects};
+use super::book::{hash, is_leasable, is_sound, release, seen_effects};
 use super::joint::{Joint, Waiting, sums};
+use super::queue::Queue;
 use super::{Block, LeaseBook};
 use crate::effect::{Effect, ReserveCall};
 use crate::event::{Now, Reserved};
-use rateguard_model::id::{ApiId, KeyId, RequestId, WorkspaceId};
-use rateguard_model::quota::Quota;
+use rateguard_model::id::RequestId;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// Queues at most. Beyond, who meets other quotas asks by themselves.
 const QUEUES_MAX: usize = 1_024;
 
 /// A queue in which nobody waited for so long is forgotten.
 const IDLE_MS: i64 = 1_000;
-
-/// Older words of the ledger say nothing about a joint reservation.
-const SEEN_MS_MAX: i64 = 1_000;
-
-/// No joint reservations for so long after a refusal, and after an answer from memory.
-const REFUSED_PAUSE_MS: i64 = 500;
-
-/// Whoever waits does not wait longer for another's call: the service may be slow.
-const PATIENCE_MS: i64 = 10;
 
 #[derive(Debug)]
 pub struct Desk {
@@ -82,22 +72,6 @@ pub struct Outcome {
     /// Of the reservation itself; before the verdicts.
     pub effects: Vec<Effect>,
     pub verdicts: Vec<(RequestId, Verdict)>,
-}
-
-#[derive(Debug)]
-struct Queue {
-    workspace_id: WorkspaceId,
-    key_id: KeyId,
-    api_id: ApiId,
-    quotas: Rc<[Quota]>,
-    waiting: Vec<Waiting>,
-    /// The call whose answer is awaited before anybody else asks, and since when.
-    in_flight: Option<(RequestId, i64)>,
-    /// What the ledger said last, and when; nothing after a refusal or an answer from memory.
-    seen: Option<(i64, Reserved)>,
-    /// No joint reservations before.
-    not_before_ms: i64,
-    noted_ms: i64,
 }
 
 #[derive(Debug)]
@@ -353,75 +327,6 @@ impl Desk {
         Ask {
             call,
             timeout_ms: u32::try_from(left_ms).unwrap_or(u32::MAX),
-        }
-    }
-}
-
-impl Queue {
-    fn new(call: &ReserveCall, now_ms: i64) -> Self {
-        Self {
-            workspace_id: call.workspace_id,
-            key_id: call.key_id,
-            api_id: call.api_id,
-            quotas: Rc::clone(&call.quotas),
-            waiting: Vec::new(),
-            in_flight: None,
-            seen: None,
-            not_before_ms: now_ms,
-            noted_ms: now_ms,
-        }
-    }
-
-    fn is_of(&self, call: &ReserveCall) -> bool {
-        self.key_id == call.key_id
-            && self.api_id == call.api_id
-            && self.workspace_id == call.workspace_id
-            && are_alike(&self.quotas, &call.quotas)
-    }
-
-    /// For the call under way. Where there are no joint reservations nobody waits for another.
-    fn must_wait(&self, now_ms: i64) -> bool {
-        let is_fresh = |(_, since_ms): &(_, i64)| now_ms.saturating_sub(*since_ms) < PATIENCE_MS;
-        now_ms >= self.not_before_ms && self.in_flight.as_ref().is_some_and(is_fresh)
-    }
-
-    /// Who asks now.
-    fn next(&mut self, now_ms: i64) -> Vec<Waiting> {
-        if self.must_wait(now_ms) {
-            Vec::new()
-        } else {
-            std::mem::take(&mut self.waiting)
-        }
-    }
-
-    /// Whether one reservation of so much is worth trying.
-    fn allows(&self, sums: &[i64], now_ms: i64) -> bool {
-        let seen = self.seen.as_ref();
-        let seen = seen.filter(|(at_ms, _)| now_ms.saturating_sub(*at_ms) <= SEEN_MS_MAX);
-        let fits = |(_, seen): &(i64, Reserved)| {
-            let mut each = self.quotas.iter().zip(&seen.results).zip(sums);
-            each.all(|((quota, result), sum)| only_alerts(quota) || *sum <= result.remaining)
-        };
-        now_ms >= self.not_before_ms && seen.is_none_or(fits)
-    }
-
-    /// The call is over.
-    fn forget(&mut self, id: &RequestId) {
-        self.in_flight.take_if(|(known, _)| known == id);
-    }
-
-    fn learn(&mut self, reserved: Option<&Reserved>, joint: Option<&Joint>, now_ms: i64) {
-        // No answer says nothing about the quotas.
-        let Some(reserved) = reserved else { return };
-        let sound = match joint {
-            Some(joint) => is_sound(&joint.block, reserved),
-            None => reserved.admitted && !reserved.degraded,
-        };
-        if sound {
-            self.seen = Some((now_ms, reserved.clone()));
-        } else {
-            self.seen = None;
-            self.not_before_ms = now_ms.saturating_add(REFUSED_PAUSE_MS);
         }
     }
 }
