@@ -2,12 +2,11 @@
 //! engine's, for Redis Streams and Kafka. The consumer is away while the events come, and then catches up.
 
 use anyhow::{Context as _, Result, ensure};
-use rateguard_model::id::RequestId;
 use rateguard_tests::cpu;
+use rateguard_tests::reported::{EVENTS_PER_REPORT, chat_completions};
 use rateguard_tests::stack::{Part, Stack};
+use rateguard_wire::v1::ReportUsageRequest;
 use rateguard_wire::v1::limit_service_client::LimitServiceClient;
-use rateguard_wire::v1::{ReportUsageRequest, RequestEvent, TokenUsage, UsageSource};
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
@@ -15,22 +14,27 @@ use tonic::transport::Channel;
 /// Events per bus; another number for a quick look.
 const EVENTS: &str = "RATEGUARD_BENCH_EVENTS";
 const EVENTS_DEFAULT: u64 = 300_000;
-const EVENTS_PER_BATCH: u64 = 100;
 const WORKSPACES: u64 = 20;
 const CATCH_UP: Duration = Duration::from_secs(300);
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let events = std::env::var_os(EVENTS).and_then(|text| text.to_str()?.parse().ok());
-    let batches = (events.unwrap_or(EVENTS_DEFAULT) / EVENTS_PER_BATCH).max(1);
+    let batches = (events.unwrap_or(EVENTS_DEFAULT) / EVENTS_PER_REPORT).max(1);
     println!(
         "\nconsumer, {} events of {WORKSPACES} workspaces",
-        batches * EVENTS_PER_BATCH
+        batches * EVENTS_PER_REPORT
     );
     println!(
-        "{:>16} {:>24} {:>20} {:>26} {:>10}",
-        "", "events/CPU-s consumer", "events/CPU-s bus", "events/CPU-s ClickHouse", "events/s"
+        "{:>16} {:>24} {:>20} {:>26} {:>10} {:>26}",
+        "",
+        "events/CPU-s consumer",
+        "events/CPU-s bus",
+        "events/CPU-s ClickHouse",
+        "events/s",
+        "CPU of both, Redis=1"
     );
+    let mut on_redis = None;
     for bus in [Part::Redis, Part::Kafka] {
         let builder = Stack::builder()
             .durable()
@@ -42,12 +46,13 @@ async fn main() -> Result<()> {
         } else {
             builder
         };
-        measure(&builder.start().await?, bus, batches).await?;
+        measure(&builder.start().await?, bus, batches, &mut on_redis).await?;
     }
     Ok(())
 }
 
-async fn measure(stack: &Stack, bus: Part, batches: u64) -> Result<()> {
+/// `on_redis`: seconds of consumer and bus with Redis Streams, which are measured first.
+async fn measure(stack: &Stack, bus: Part, batches: u64, on_redis: &mut Option<f64>) -> Result<()> {
     ensure!(
         stack.has(Part::ClickHouse) && stack.has(bus),
         "only servers of our own can be measured"
@@ -57,7 +62,7 @@ async fn measure(stack: &Stack, bus: Part, batches: u64) -> Result<()> {
     let before = (used(stack, bus)?, used(stack, Part::ClickHouse)?);
     let started = Instant::now();
     stack.launch(Part::ControlPlane)?;
-    let total = batches * EVENTS_PER_BATCH;
+    let total = batches * EVENTS_PER_REPORT;
     // What the killed consumer had is its own for some seconds: the rate counts from the first rows on.
     let mut first: Option<(u64, Instant)> = None;
     let rate = loop {
@@ -72,14 +77,18 @@ async fn measure(stack: &Stack, bus: Part, batches: u64) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let per_second = |time: Duration| total as f64 / time.as_secs_f64().max(0.01);
+    // Since it was started: nothing of it is anything else's.
+    let consumer = used(stack, Part::ControlPlane)?;
+    let carrier = used(stack, bus)?.saturating_sub(before.0);
+    let cpu = (consumer + carrier).as_secs_f64();
     println!(
-        "{:>16} {:>24.0} {:>20.0} {:>26.0} {:>10.0}",
+        "{:>16} {:>24.0} {:>20.0} {:>26.0} {:>10.0} {:>26.2}",
         bus.name(),
-        // Since it was started: nothing of it is anything else's.
-        per_second(used(stack, Part::ControlPlane)?),
-        per_second(used(stack, bus)?.saturating_sub(before.0)),
+        per_second(consumer),
+        per_second(carrier),
         per_second(used(stack, Part::ClickHouse)?.saturating_sub(before.1)),
-        rate
+        rate,
+        cpu / *on_redis.get_or_insert(cpu)
     );
     Ok(())
 }
@@ -115,49 +124,12 @@ async fn report(stack: &Stack, batches: u64) -> Result<()> {
     for n in 0..batches {
         let mut request = tonic::Request::new(ReportUsageRequest {
             node_id: "bench".into(),
-            events: batch(n, u64::try_from(now_ms)?),
+            events: chat_completions(n, u64::try_from(now_ms)?, "bench", WORKSPACES),
             ..ReportUsageRequest::default()
         });
         request.metadata_mut().insert("authorization", token.clone());
         let accepted = client.report_usage(request).await?.into_inner().accepted;
-        ensure!(u64::from(accepted) == EVENTS_PER_BATCH, "{accepted} accepted");
+        ensure!(u64::from(accepted) == EVENTS_PER_REPORT, "{accepted} accepted");
     }
     Ok(())
-}
-
-/// Events as a chat completion leaves them.
-fn batch(n: u64, at_ms: u64) -> Vec<RequestEvent> {
-    let event = |i: u64| {
-        let mut random = [0; 10];
-        if let Some(tail) = random.get_mut(2..) {
-            tail.copy_from_slice(&(n * EVENTS_PER_BATCH + i).to_be_bytes());
-        }
-        let tokens = TokenUsage {
-            fresh_input: 400 + i as i64,
-            output_text: 100 + i as i64,
-            ..TokenUsage::default()
-        };
-        RequestEvent {
-            event_id: RequestId::v7(at_ms, random).as_bytes().to_vec(),
-            timestamp_ms: at_ms as i64,
-            workspace_id: vec![(i % WORKSPACES) as u8 + 1; 16],
-            api_key_id: vec![1; 16],
-            api_id: vec![2; 16],
-            endpoint: "/v1/chat/completions".into(),
-            method: "POST".into(),
-            status_code: 200,
-            latency_ms: 900,
-            upstream_latency_ms: 895,
-            request_bytes: 1_800,
-            response_bytes: 900,
-            cost_nanos: (i * 1_250) as i64,
-            model: "bench".into(),
-            tokens: Some(tokens),
-            usage_source: UsageSource::Reported.into(),
-            price_version: "2026-10-01".into(),
-            tags: BTreeMap::from([("team".into(), "search".into())]),
-            ..RequestEvent::default()
-        }
-    };
-    (0..EVENTS_PER_BATCH).map(event).collect()
 }

@@ -2,14 +2,14 @@
 //! Streams and Kafka, in batches of one workspace and of twenty.
 
 use anyhow::{Context as _, Result, ensure};
-use rateguard_model::id::RequestId;
 use rateguard_tests::cpu;
+use rateguard_tests::reported::{EVENTS_PER_REPORT, chat_completions};
 use rateguard_tests::stack::ports::{self, loopback};
 use rateguard_tests::stack::process::Process;
 use rateguard_tests::stack::services::Limits;
 use rateguard_tests::stack::{artifacts, kafka, redis, wait};
 use rateguard_wire::v1::limit_service_client::LimitServiceClient;
-use rateguard_wire::v1::{ReportUsageRequest, RequestEvent, TokenUsage, UsageSource};
+use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +19,7 @@ use tonic::Code;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
-const BATCHES: u64 = 2_000;
-const EVENTS_PER_BATCH: u64 = 100;
+const BATCHES: u64 = 10_000;
 const IN_FLIGHT: usize = 16;
 const TOKEN: &str = "rgdp_SERVICEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const START: Duration = Duration::from_secs(60);
@@ -41,11 +40,12 @@ struct Cost {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    println!("\nReportUsage, {BATCHES} batches of {EVENTS_PER_BATCH} events, {IN_FLIGHT} in flight");
+    println!("\nReportUsage, {BATCHES} batches of {EVENTS_PER_REPORT} events, {IN_FLIGHT} in flight");
     println!(
-        "{:>30} {:>22} {:>20} {:>10}",
-        "", "events/CPU-s service", "events/CPU-s bus", "events/s"
+        "{:>30} {:>22} {:>20} {:>10} {:>20}",
+        "", "events/CPU-s service", "events/CPU-s bus", "events/s", "CPU, Redis Streams=1"
     );
+    let mut on_redis = BTreeMap::new();
     let folder = tempfile::tempdir()?;
     for name in ["Redis Streams", "Kafka"] {
         let home = folder.path().join(name);
@@ -57,13 +57,15 @@ async fn main() -> Result<()> {
         bus.run(1, BATCHES / 4).await?;
         for workspaces in [1, 20] {
             let cost = bus.run(workspaces, BATCHES).await?;
-            let per_second = |time: Duration| (BATCHES * EVENTS_PER_BATCH) as f64 / time.as_secs_f64();
+            let per_second = |time: Duration| (BATCHES * EVENTS_PER_REPORT) as f64 / time.as_secs_f64();
+            let cpu = (cost.service + cost.store).as_secs_f64();
             println!(
-                "{:>30} {:>22.0} {:>20.0} {:>10.0}",
+                "{:>30} {:>22.0} {:>20.0} {:>10.0} {:>20.2}",
                 format!("{name}, {workspaces} per batch"),
                 per_second(cost.service),
                 per_second(cost.store),
-                per_second(cost.elapsed)
+                per_second(cost.elapsed),
+                cpu / *on_redis.entry(workspaces).or_insert(cpu)
             );
         }
         bus.limits.kill();
@@ -134,7 +136,7 @@ impl Bus {
         }
     }
 
-    async fn run(&self, workspaces: u8, batches: u64) -> Result<Cost> {
+    async fn run(&self, workspaces: u64, batches: u64) -> Result<Cost> {
         let before = (cpu_of(&self.limits)?, cpu_of(&self.store)?);
         let started = Instant::now();
         let left = Arc::new(AtomicU64::new(batches));
@@ -147,7 +149,7 @@ impl Bus {
                 {
                     let answer = client.report_usage(request(batch(n, workspaces))?).await?;
                     let accepted = u64::from(answer.into_inner().accepted);
-                    ensure!(accepted == EVENTS_PER_BATCH, "{accepted} accepted");
+                    ensure!(accepted == EVENTS_PER_REPORT, "{accepted} accepted");
                 }
                 Ok(())
             });
@@ -178,41 +180,6 @@ fn request(events: Vec<RequestEvent>) -> Result<tonic::Request<ReportUsageReques
     Ok(request)
 }
 
-/// Events as a chat completion leaves them.
-fn batch(n: u64, workspaces: u8) -> Vec<RequestEvent> {
-    (0..EVENTS_PER_BATCH)
-        .map(|i| {
-            let mut random = [0; 10];
-            if let Some(tail) = random.get_mut(2..) {
-                tail.copy_from_slice(&(n * EVENTS_PER_BATCH + i).to_be_bytes());
-            }
-            let at_ms = 1_790_000_000_000 + n;
-            let tokens = TokenUsage {
-                fresh_input: 400 + i as i64,
-                output_text: 100 + i as i64,
-                ..TokenUsage::default()
-            };
-            RequestEvent {
-                event_id: RequestId::v7(at_ms, random).as_bytes().to_vec(),
-                timestamp_ms: at_ms as i64,
-                workspace_id: vec![(i % u64::from(workspaces)) as u8; 16],
-                api_key_id: vec![1; 16],
-                api_id: vec![2; 16],
-                endpoint: "/v1/chat/completions".into(),
-                method: "POST".into(),
-                status_code: 200,
-                latency_ms: 900,
-                upstream_latency_ms: 895,
-                request_bytes: 1_800,
-                response_bytes: 900,
-                cost_nanos: (i * 1_250) as i64,
-                model: "gpt-4o-mini".into(),
-                tokens: Some(tokens),
-                usage_source: UsageSource::Reported.into(),
-                price_version: "2026-10-01".into(),
-                tags: BTreeMap::from([("team".into(), "search".into())]),
-                ..RequestEvent::default()
-            }
-        })
-        .collect()
+fn batch(n: u64, workspaces: u64) -> Vec<RequestEvent> {
+    chat_completions(n, 1_790_000_000_000 + n, "gpt-4o-mini", workspaces)
 }

@@ -10,6 +10,7 @@ pub mod fault_server;
 pub mod feed_fault;
 pub mod load;
 pub mod proxy;
+pub mod reported;
 pub mod scene;
 pub mod stack;
 pub mod stub;

@@ -19,6 +19,15 @@ const QUANTILES: &str = "quantilesDDMerge(0.01, 0.5, 0.95, 0.99)(u.latency) AS l
     quantilesDDMerge(0.01, 0.5, 0.95, 0.99)(u.upstream_latency) AS upstream_latency, \
     quantilesDDMerge(0.01, 0.5, 0.95, 0.99)(u.ttft) AS ttft";
 
+/// The same, to be merged further.
+const STATES: &str = "quantilesDDMergeState(0.01, 0.5, 0.95, 0.99)(u.latency) AS latency, \
+    quantilesDDMergeState(0.01, 0.5, 0.95, 0.99)(u.upstream_latency) AS upstream_latency, \
+    quantilesDDMergeState(0.01, 0.5, 0.95, 0.99)(u.ttft) AS ttft";
+
+/// What a row of [`Reader::latency`] is of: a bucket, an API, or all.
+const KEY: &str = "multiIf(grouping(u.at) = 0, ['at', toString(u.at)], \
+    grouping(u.api_id) = 0, ['api', toString(u.api_id)], CAST([], 'Array(String)'))";
+
 /// Of one key there is no rollup: its rows are read, as long as they are kept.
 const OF_RAW_ROWS: &str = "SELECT CAST([], 'Array(String)') AS key, \
     quantilesDDIf(0.01, 0.5, 0.95, 0.99)(latency_ms, status_code != 0) AS latency, \
@@ -38,28 +47,57 @@ pub struct Quantiles {
     pub ttft: Vec<f64>,
 }
 
+/// Percentiles of a range.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Latency {
+    pub total: Quantiles,
+    /// One for every bucket of the plan, in its order.
+    pub over_time: Vec<Quantiles>,
+    /// By API's id.
+    pub by_api: BTreeMap<Uuid, Quantiles>,
+}
+
 impl Reader {
-    /// One for every bucket of the plan, in its order. A filter by key is not for this: see [`Reader::latency_total`].
-    pub async fn latency_over_time(
+    /// Over time, by API and in total. A filter by key is not for this: see [`Reader::latency_total`].
+    ///
+    /// Merging is what it costs, so the many rows of the rollups are merged once, and what comes of that three times.
+    pub async fn latency(
         &self,
         workspace_id: Uuid,
         plan: &Plan,
         filter: &Filter,
-    ) -> Result<Vec<Quantiles>, QueryError> {
-        let key = "[toString(roundDown(toUnixTimestamp(u.bucket), {buckets:Array(UInt32)}))]";
-        let query = self
-            .query(&grouped(key, plan, filter), workspace_id)
-            .param("buckets", &plan.buckets);
+    ) -> Result<Latency, QueryError> {
+        let from = parts(&TABLES, COLUMNS, plan, filter);
+        let at = "roundDown(toUnixTimestamp(u.bucket), {buckets:Array(UInt32)})";
+        let sql = format!(
+            "SELECT {KEY} AS key, {QUANTILES} \
+             FROM (SELECT {at} AS at, api_id, {STATES} FROM {from} AS u GROUP BY at, api_id) AS u \
+             GROUP BY GROUPING SETS ((u.at), (u.api_id), ())"
+        );
+        let query = self.query(&sql, workspace_id).param("buckets", &plan.buckets);
         let rows: Vec<Quantiles> = all(filter.bind(query)).await?;
-        let mut found: BTreeMap<u32, Quantiles> = rows
-            .into_iter()
-            .filter_map(|quantiles| Some((quantiles.key.first()?.parse().ok()?, quantiles)))
-            .collect();
-        Ok(plan
-            .buckets
-            .iter()
-            .map(|at| found.remove(at).unwrap_or_default())
-            .collect())
+        let (mut total, mut by_api, mut found) = (Quantiles::default(), BTreeMap::new(), BTreeMap::new());
+        for row in rows {
+            match row.key.as_slice() {
+                [kind, at] if kind == "at" => {
+                    if let Ok(at) = at.parse::<u32>() {
+                        found.insert(at, row);
+                    }
+                }
+                [_, api_id] => {
+                    if let Ok(api_id) = api_id.parse() {
+                        by_api.insert(api_id, row);
+                    }
+                }
+                _ => total = row,
+            }
+        }
+        let over_time = plan.buckets.iter().map(|at| found.remove(at).unwrap_or_default());
+        Ok(Latency {
+            total,
+            over_time: over_time.collect(),
+            by_api,
+        })
     }
 
     /// Of the whole range.
@@ -75,24 +113,11 @@ impl Reader {
                 .param("start", plan.span.start)
                 .param("end", plan.span.end)
         } else {
-            self.query(&grouped("CAST([], 'Array(String)')", plan, filter), workspace_id)
+            let from = parts(&TABLES, COLUMNS, plan, filter);
+            let sql =
+                format!("SELECT CAST([], 'Array(String)') AS key, {QUANTILES} FROM {from} AS u GROUP BY key");
+            self.query(&sql, workspace_id)
         };
         Ok(all(filter.bind(query)).await?.pop().unwrap_or_default())
     }
-
-    /// By API's id.
-    pub async fn latency_by_api(
-        &self,
-        workspace_id: Uuid,
-        plan: &Plan,
-        filter: &Filter,
-    ) -> Result<Vec<Quantiles>, QueryError> {
-        let sql = grouped("[toString(u.api_id)]", plan, filter);
-        all(filter.bind(self.query(&sql, workspace_id))).await
-    }
-}
-
-fn grouped(key: &str, plan: &Plan, filter: &Filter) -> String {
-    let from = parts(&TABLES, COLUMNS, plan, filter);
-    format!("SELECT {key} AS key, {QUANTILES} FROM {from} AS u GROUP BY key ORDER BY key")
 }

@@ -192,42 +192,31 @@ async fn latency(
     let plans = Plans::new(asked, Some(granularity), params.compare, time_zone, now)?;
     let reader = reader(&state, &access)?;
     let workspace_id = access.workspace_id();
-    let of = async |plan: &Plan| -> Result<(body::Percentiles, Vec<body::LatencyPoint>), QueryError> {
-        let (overall, points) = tokio::try_join!(
-            reader.latency_total(workspace_id, plan, &filter),
-            reader.latency_over_time(workspace_id, plan, &filter)
-        )?;
-        Ok((show::percentiles(&overall), show::latency_points(plan, &points)))
-    };
-    let ((overall, data), by_api) = tokio::try_join!(
-        of(&plans.current),
-        reader.latency_by_api(workspace_id, &plans.current, &filter)
-    )?;
+    let current = reader.latency(workspace_id, &plans.current, &filter).await?;
     let previous = match &plans.previous {
         Some(plan) => {
-            let (overall, data) = of(plan).await?;
+            let of = reader.latency(workspace_id, plan, &filter).await?;
             Some(body::PreviousLatency {
                 range: show::range(plan),
-                overall,
-                data,
+                overall: show::percentiles(&of.total),
+                data: show::latency_points(plan, &of.over_time),
             })
         }
         None => None,
     };
-    let ids = by_api.iter().filter_map(|group| group.key.first()?.parse().ok());
-    let ids: Vec<Uuid> = ids.collect();
+    let ids: Vec<Uuid> = current.by_api.keys().copied().collect();
     let known = names::of_apis(
         &mut *tenant::begin(&state.db, workspace_id).await?,
         workspace_id,
         &ids,
     )
     .await?;
-    let mut apis: Vec<body::ApiLatency> = ids
-        .into_iter()
-        .zip(&by_api)
+    let mut apis: Vec<body::ApiLatency> = current
+        .by_api
+        .iter()
         .map(|(id, quantiles)| body::ApiLatency {
-            api_id: show::id(id),
-            name: known.get(&id).cloned(),
+            api_id: show::id(*id),
+            name: known.get(id).cloned(),
             percentiles: show::percentiles(quantiles),
         })
         .collect();
@@ -235,8 +224,8 @@ async fn latency(
     Ok(Json(body::Latency {
         range: show::range(&plans.current),
         granularity,
-        overall,
-        data,
+        overall: show::percentiles(&current.total),
+        data: show::latency_points(&plans.current, &current.over_time),
         apis,
         previous,
     }))
