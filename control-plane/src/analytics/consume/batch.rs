@@ -11,8 +11,9 @@ use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-/// A batch this large is inserted at once (SPEC 5).
-pub const ROWS_ENOUGH: usize = 1_000;
+/// A batch this large is inserted at once: SPEC 5 asks for a thousand at least. An insert goes to nine tables and costs
+/// ClickHouse 88 ms of CPU with a thousand rows, 138 with four thousand.
+pub const ROWS_ENOUGH: usize = 4_000;
 
 /// Bytes of messages after which a batch is inserted however few its rows are.
 const BYTES_ENOUGH: usize = 8 << 20;
