@@ -5,6 +5,7 @@ mod postgres;
 mod program;
 mod sqlx;
 mod stamp;
+mod test;
 mod wasm;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ enum Command {
     Wasm(wasm::Options),
     /// Regenerates control-plane/.sqlx, which the compile-time checked queries need.
     Sqlx(sqlx::Options),
+    /// Runs the tests of all crates, several programs at a time.
+    Test(test::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -31,5 +34,6 @@ fn main() -> anyhow::Result<()> {
         Command::Console(options) => console::run(&options),
         Command::Wasm(options) => wasm::run(&options),
         Command::Sqlx(options) => sqlx::run(&options),
+        Command::Test(options) => test::run(&options),
     }
 }
