@@ -71,6 +71,11 @@ impl View {
         self.budgets.get(&id)
     }
 
+    /// All budgets, in no order.
+    pub fn budgets(&self) -> impl Iterator<Item = &Budget> {
+        self.budgets.values()
+    }
+
     /// The budgets of a workspace, by id.
     pub fn budgets_of(&self, workspace_id: WorkspaceId) -> Vec<&Budget> {
         let mut budgets: Vec<_> = self
@@ -196,6 +201,7 @@ pub struct Feed {
     view: RwLock<Option<Arc<View>>>,
     reachable: std::sync::atomic::AtomicBool,
     has_ledger: std::sync::atomic::AtomicBool,
+    changed: tokio::sync::Notify,
 }
 
 impl Feed {
@@ -206,6 +212,12 @@ impl Feed {
 
     pub fn publish(&self, view: View) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
+        self.changed.notify_one();
+    }
+
+    /// Until there is another view than when this was last awaited. For one to wait.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Whether the last poll was answered.

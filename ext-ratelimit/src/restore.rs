@@ -14,18 +14,18 @@ mod source;
 use crate::clock;
 use crate::degraded::{Admission, Failover, closed};
 use crate::events::EventBus;
-use crate::feed::{Feed, budget_quota};
+use crate::feed::{Feed, View, budget_quota};
 use crate::ledger::{Ledger, LedgerError, MARK_BEAT_MS, Reserve, Spent};
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 use rateguard_model::budget::BudgetSubject;
-use rateguard_model::id::{RequestId, WorkspaceId};
+use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
 use rateguard_model::partition;
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, Quota, QuotaKind};
 use rateguard_model::window::{Bounds, Window};
 use rateguard_wire::{bus, v1};
 pub use source::{SpendError, SpendSource};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -147,11 +147,30 @@ impl<P: Ledger, F: Ledger> Restorer<P, F> {
         answer
     }
 
-    /// Asks the store at intervals since when it runs, until cancelled.
+    /// Asks the store at intervals since when it runs, and for the spend of budgets that are new to the feed, so that no
+    /// request has to wait for it. Until cancelled.
     pub async fn watch(self: Arc<Self>) {
+        let mut known = None;
         loop {
             self.learn_start().await;
-            sleep(STARTED_INTERVAL).await;
+            let _ = tokio::time::timeout(STARTED_INTERVAL, self.feed.changed()).await;
+            if let Some(view) = self.feed.view() {
+                let budgets: HashSet<QuotaId> = view.budgets().map(|budget| budget.id).collect();
+                // Those of the first view may be many, and known to the store.
+                if let Some(before) = known.replace(budgets) {
+                    self.prepare(&view, &before);
+                }
+            }
+        }
+    }
+
+    fn prepare(self: &Arc<Self>, view: &View, before: &HashSet<QuotaId>) {
+        let fresh = view.budgets().filter(|budget| !before.contains(&budget.id));
+        let fresh = fresh.filter(|budget| budget_quota(budget).as_ref().is_some_and(is_hard));
+        for workspace_id in fresh.map(|budget| budget.workspace_id) {
+            if self.is_on() && !lock(&self.seen).contains_key(&workspace_id) {
+                self.begin(workspace_id, Vec::new());
+            }
         }
     }
 
@@ -194,29 +213,29 @@ impl<P: Ledger, F: Ledger> Restorer<P, F> {
         *known_ms = at_ms.max(*known_ms);
     }
 
-    /// Begins to restore a workspace, if nobody does, and waits; whether it is done.
+    /// Restores a workspace, or waits for who does; whether it is done.
     async fn wait(self: &Arc<Self>, request: &Reserve, deadline: Instant) -> bool {
-        let workspace_id = request.workspace_id;
-        let mut done = {
-            let mut jobs = lock(&self.jobs);
-            if let Some(done) = jobs.get(&workspace_id) {
-                done.clone()
-            } else {
-                let (finished, done) = watch::channel(false);
-                jobs.insert(workspace_id, done.clone());
-                let ending = Ending(self.clone(), workspace_id);
-                let quotas = request.quotas.iter().filter(|quota| is_hard(quota));
-                let quotas: Vec<Quota> = quotas.cloned().collect();
-                tokio::spawn(async move {
-                    let is_done = ending.0.restore(workspace_id, &quotas).await;
-                    drop(ending);
-                    finished.send_replace(is_done);
-                });
-                done
-            }
-        };
+        let quotas = request.quotas.iter().filter(|quota| is_hard(quota));
+        let mut done = self.begin(request.workspace_id, quotas.cloned().collect());
         let waited = timeout_at(deadline, done.wait_for(|is_done| *is_done)).await;
         matches!(waited, Ok(Ok(_)))
+    }
+
+    /// Begins to restore a workspace, if nobody does; tells when it is done.
+    fn begin(self: &Arc<Self>, workspace_id: WorkspaceId, asked: Vec<Quota>) -> watch::Receiver<bool> {
+        let mut jobs = lock(&self.jobs);
+        if let Some(done) = jobs.get(&workspace_id) {
+            return done.clone();
+        }
+        let (finished, done) = watch::channel(false);
+        jobs.insert(workspace_id, done.clone());
+        let ending = Ending(self.clone(), workspace_id);
+        tokio::spawn(async move {
+            let is_done = ending.0.restore(workspace_id, &asked).await;
+            drop(ending);
+            finished.send_replace(is_done);
+        });
+        done
     }
 
     /// Asks until the ledger knows, and raises. `asked`: what is to be admitted, in case the feed has it not yet.

@@ -13,8 +13,18 @@ pub(crate) fn answer(program: &OsString, arguments: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Cargo as a user would call it. What `cargo run` told this program about itself would make build scripts that look at
+/// it run anew, and everything after them.
 pub(crate) fn cargo() -> Command {
-    Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_ours = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    for name in of_ours {
+        cargo.env_remove(name);
+    }
+    cargo
 }
 
 pub(crate) fn rustc() -> OsString {

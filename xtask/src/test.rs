@@ -14,7 +14,7 @@ use plan::Job;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use times::Times;
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             .into_iter()
             .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker ended")))
     })?;
-    let Work { failed, times, .. } = work.into_inner().unwrap_or_else(|held| held.into_inner());
+    let Work { failed, times, .. } = work.into_inner().unwrap_or_else(PoisonError::into_inner);
     times.store();
     println!(
         "\n{count} programs at a time took {:.0} s",
@@ -81,7 +81,7 @@ fn default_jobs() -> usize {
 }
 
 fn take_jobs(work: &Mutex<Work>) -> anyhow::Result<()> {
-    let lock = || work.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let lock = || work.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let job = {
             let mut work = lock();

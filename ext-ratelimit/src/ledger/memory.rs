@@ -7,13 +7,16 @@
 //! A refused request leaves no trace: the same id is judged again.
 
 mod bucket;
+mod expire;
+mod reserve;
+mod resolve;
 
-use super::check::{self, MEMORY_MS, Part};
+use super::check;
 use super::{
-    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, MARK_BEAT_MS, QuotaResult, Reserve,
-    Reserved, Resolution, Settlement, Spent,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Reserve, Reserved, Resolution, Settlement,
+    Spent,
 };
-use bucket::{Bucket, Change};
+use bucket::Bucket;
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::Quota;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -252,236 +255,7 @@ impl Ledger for MemoryLedger {
     }
 }
 
-impl Record {
-    /// Whether it was made, or reported on, with so many amounts.
-    fn has_amounts(&self, count: usize) -> bool {
-        if self.reports.last > 0 {
-            self.reports.sums.len() == count
-        } else {
-            self.answer
-                .as_ref()
-                .is_none_or(|answer| answer.results.len() == count)
-        }
-    }
-}
-
 impl State {
-    fn reserve(
-        &mut self,
-        request: &Reserve,
-        now_ms: i64,
-        bounds: MemoryBounds,
-    ) -> Result<Reserved, LedgerError> {
-        if let Some(record) = self.records.get(&(request.workspace_id, request.id)) {
-            return Ok(record
-                .answer
-                .clone()
-                .unwrap_or_else(|| self.look(request, now_ms)));
-        }
-        if let Some(since_ms) = request.whole_since_ms {
-            let mark_ms = self.marks.get_mut(&request.workspace_id);
-            let mark_ms = mark_ms.filter(|mark_ms| **mark_ms >= since_ms);
-            let mark_ms = mark_ms.ok_or(LedgerError::SpendUnknown)?;
-            if now_ms - *mark_ms >= MARK_BEAT_MS {
-                *mark_ms = now_ms;
-            }
-        }
-        self.has_room(&request.quotas, now_ms, bounds)?;
-        let fits: Vec<bool> = request
-            .quotas
-            .iter()
-            .map(|quota| self.bucket(request, quota, now_ms).fits(quota, now_ms))
-            .collect();
-        let admitted = request
-            .quotas
-            .iter()
-            .zip(&fits)
-            .all(|(quota, fits)| *fits || check::part(quota) != Part::Enforce);
-
-        let mut results = Vec::with_capacity(request.quotas.len());
-        let mut skipped = Vec::new();
-        for (quota, fits) in request.quotas.iter().zip(fits) {
-            let skip = !fits && check::part(quota) == Part::ShadowWhenItFits;
-            if admitted && skip {
-                skipped.push(bucket_key(request.workspace_id, quota));
-            }
-            let bucket = self.bucket(request, quota, now_ms);
-            if admitted && !skip {
-                bucket.take(quota, request.id, now_ms);
-            }
-            let told = bucket.tell(quota, now_ms);
-            let retry_after_ms = if fits { None } else { told.retry_after_ms };
-            results.push(QuotaResult {
-                admitted: fits,
-                retry_after_ms,
-                ..told
-            });
-        }
-        let answer = Reserved {
-            admitted,
-            now_ms,
-            results,
-        };
-        if admitted {
-            self.entry_count += request.quotas.len();
-            self.remember(request, &answer, skipped, now_ms);
-        }
-        Ok(answer)
-    }
-
-    /// The answer to a reserve that comes after its settlement: admitted, and nothing is taken.
-    fn look(&mut self, request: &Reserve, now_ms: i64) -> Reserved {
-        let results = request.quotas.iter().map(|quota| {
-            let told = self.bucket(request, quota, now_ms).tell(quota, now_ms);
-            QuotaResult {
-                admitted: true,
-                retry_after_ms: None,
-                ..told
-            }
-        });
-        Reserved {
-            admitted: true,
-            now_ms,
-            results: results.collect(),
-        }
-    }
-
-    fn remember(&mut self, request: &Reserve, answer: &Reserved, skipped: Vec<BucketKey>, now_ms: i64) {
-        let key = (request.workspace_id, request.id);
-        let phase = if request.quotas.iter().any(check::needs_settling) {
-            let expires_at_ms = now_ms + i64::from(request.ttl_ms);
-            self.open
-                .insert((request.workspace_id, expires_at_ms, request.id));
-            let starts = answer.results.iter().map(|result| result.window_start_ms);
-            Phase::Open {
-                expires_at_ms,
-                caller: request.caller,
-                charges: request.quotas.iter().cloned().zip(starts).collect(),
-            }
-        } else {
-            self.resolved.push_back((now_ms + MEMORY_MS, key));
-            Phase::Admitted
-        };
-        self.records.insert(
-            key,
-            Record {
-                phase,
-                answer: Some(answer.clone()),
-                skipped,
-                reports: Reports::default(),
-            },
-        );
-    }
-
-    fn resolve(
-        &mut self,
-        settlements: &[Settlement],
-        release: bool,
-        now_ms: i64,
-        bounds: MemoryBounds,
-    ) -> Result<Vec<Resolution>, LedgerError> {
-        for settlement in settlements {
-            self.has_room_to_settle(settlement, now_ms, bounds)?;
-        }
-        let resolve = |settlement: &Settlement| {
-            if check::settlement(settlement, release, now_ms) {
-                self.resolve_one(settlement, release, now_ms)
-            } else {
-                Resolution::Invalid
-            }
-        };
-        Ok(settlements.iter().map(resolve).collect())
-    }
-
-    fn resolve_one(&mut self, settlement: &Settlement, release: bool, now_ms: i64) -> Resolution {
-        let part = settlement.part;
-        let key = (settlement.workspace_id, settlement.id);
-        let mut record = self.records.remove(&key).unwrap_or(Record {
-            phase: Phase::Unseen,
-            answer: None,
-            skipped: Vec::new(),
-            reports: Reports::default(),
-        });
-        let resolution = match record.phase {
-            Phase::Resolved { was_charged: true } if part == 0 => Resolution::Replaced,
-            Phase::Resolved { .. } => Resolution::Duplicate,
-            _ if part > 0 && part <= record.reports.last => Resolution::Duplicate,
-            _ if part > 0 && !record.has_amounts(settlement.amounts.len()) => Resolution::Invalid,
-            Phase::Expired if part == 0 => Resolution::Replaced,
-            Phase::Unseen | Phase::Admitted | Phase::Open { .. } | Phase::Expired => Resolution::Applied,
-        };
-        let is_resolved = matches!(record.phase, Phase::Resolved { .. });
-        if is_resolved || matches!(resolution, Resolution::Duplicate | Resolution::Invalid) {
-            self.records.insert(key, record);
-            return resolution;
-        }
-        let unseen = matches!(record.phase, Phase::Unseen);
-        let open = matches!(record.phase, Phase::Open { .. });
-        let expired = matches!(record.phase, Phase::Expired);
-        let mut sums = Vec::with_capacity(settlement.amounts.len());
-        for (i, amount) in settlement.amounts.iter().enumerate() {
-            let (before, used) = record.reports.sums.get(i).copied().unwrap_or_default();
-            let returned = if part > 0 {
-                amount.returned
-            } else {
-                amount.quota.amount
-            };
-            // What expired was charged whole, and stays so until the last word replaces it.
-            let after = if part > 0 && expired {
-                before
-            } else {
-                returned.max(before)
-            };
-            let actual = if release { 0 } else { amount.actual };
-            sums.push((after, actual));
-            let bucket_key = bucket_key(settlement.workspace_id, &amount.quota);
-            if !record.skipped.contains(&bucket_key) {
-                let change = Change {
-                    taken: if unseen { 0 } else { after - before },
-                    open,
-                    used: actual - used,
-                };
-                let bucket = self
-                    .buckets
-                    .entry(bucket_key)
-                    .or_insert_with(|| Bucket::new(&amount.quota, now_ms));
-                bucket.advance(now_ms);
-                bucket.settle(settlement, amount, change, now_ms);
-            }
-        }
-        self.entry_count += settlement.amounts.len();
-        if part > 0 {
-            if unseen && record.reports.last == 0 {
-                self.resolved.push_back((now_ms + MEMORY_MS, key));
-            }
-            record.reports = Reports { last: part, sums };
-        } else {
-            if let Phase::Open { expires_at_ms, .. } = record.phase {
-                self.open.remove(&(key.0, expires_at_ms, key.1));
-            }
-            record.phase = Phase::Resolved { was_charged: expired };
-            self.resolved.push_back((now_ms + MEMORY_MS, key));
-        }
-        self.records.insert(key, record);
-        resolution
-    }
-
-    fn renew(&mut self, key: ReservationKey, to_ms: i64) -> Resolution {
-        let (workspace_id, id) = key;
-        match self.records.get_mut(&key) {
-            Some(Record {
-                phase: Phase::Open { expires_at_ms, .. },
-                ..
-            }) => {
-                self.open.remove(&(workspace_id, *expires_at_ms, id));
-                *expires_at_ms = to_ms;
-                self.open.insert((workspace_id, to_ms, id));
-                Resolution::Applied
-            }
-            _ => Resolution::Unknown,
-        }
-    }
-
     fn status(&mut self, workspace_id: WorkspaceId, quota: &Quota, now_ms: i64) -> BucketStatus {
         let mut fresh = Bucket::new(quota, now_ms);
         let bucket = self
@@ -490,65 +264,6 @@ impl State {
             .unwrap_or(&mut fresh);
         bucket.advance(now_ms);
         check::status(quota, &bucket.tell(quota, now_ms), now_ms)
-    }
-
-    fn expire(&mut self, workspace_id: WorkspaceId, max: usize, now_ms: i64) {
-        let from = (workspace_id, i64::MIN, RequestId::from_bytes([0; 16]));
-        let to = (workspace_id, now_ms, RequestId::from_bytes([0xff; 16]));
-        let due: Vec<_> = self.open.range(from..=to).take(max).copied().collect();
-        for (workspace_id, expires_at_ms, id) in due {
-            self.open.remove(&(workspace_id, expires_at_ms, id));
-            let key = (workspace_id, id);
-            let Some(record) = self.records.get_mut(&key) else {
-                continue;
-            };
-            let Phase::Open { caller, charges, .. } = std::mem::replace(&mut record.phase, Phase::Expired)
-            else {
-                continue;
-            };
-            let skipped = record.skipped.clone();
-            let returned = record.reports.sums.clone();
-            let returned = returned.into_iter().map(|(returned, _)| returned);
-            let mut charged = Vec::new();
-            for ((mut quota, window_start_ms), returned) in
-                charges.into_iter().zip(returned.chain(std::iter::repeat(0)))
-            {
-                quota.amount = quota.amount.saturating_sub(returned);
-                let bucket_key = bucket_key(workspace_id, &quota);
-                if !check::needs_settling(&quota) || skipped.contains(&bucket_key) {
-                    continue;
-                }
-                if check::is_held(&quota) {
-                    let bucket = self
-                        .buckets
-                        .entry(bucket_key)
-                        .or_insert_with(|| Bucket::new(&quota, now_ms));
-                    bucket.expire(&quota, window_start_ms);
-                }
-                charged.push((quota.id, quota.version, quota.partition, quota.amount));
-            }
-            self.resolved.push_back((now_ms + MEMORY_MS, key));
-            self.expired.insert(
-                key,
-                Expired {
-                    id,
-                    workspace_id,
-                    caller,
-                    expired_at_ms: now_ms,
-                    charges: charged,
-                },
-            );
-        }
-    }
-
-    fn awaiting(&self, workspace_id: WorkspaceId, max: usize) -> Vec<Expired> {
-        let from = (workspace_id, RequestId::from_bytes([0; 16]));
-        let to = (workspace_id, RequestId::from_bytes([0xff; 16]));
-        self.expired
-            .range(from..=to)
-            .take(max)
-            .map(|(_, expired)| expired.clone())
-            .collect()
     }
 
     fn bucket(&mut self, request: &Reserve, quota: &Quota, now_ms: i64) -> &mut Bucket {
@@ -570,28 +285,6 @@ impl State {
             || self.buckets.len() + quotas.len() > bounds.bucket_max
             || self.entry_count + quotas.len() > bounds.entry_max;
         if full {
-            Err(LedgerError::Unavailable(None))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Settlements may use as much again as reservations: what was admitted must be written.
-    fn has_room_to_settle(
-        &mut self,
-        settlement: &Settlement,
-        now_ms: i64,
-        bounds: MemoryBounds,
-    ) -> Result<(), LedgerError> {
-        let count = settlement.amounts.len();
-        let full = |state: &Self| {
-            state.buckets.len() + count > 2 * bounds.bucket_max
-                || state.entry_count + count > 2 * bounds.entry_max
-        };
-        if full(self) {
-            self.drop_idle(now_ms);
-        }
-        if full(self) {
             Err(LedgerError::Unavailable(None))
         } else {
             Ok(())

@@ -331,3 +331,31 @@ async fn rl_10_the_reconciler_raises_what_redis_forgot_and_nothing_else() {
     assert_eq!(spent(&mut client).await, 130);
     service.server.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_budget_that_is_new_to_the_feed_is_asked_for_before_anybody_comes() {
+    let (redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
+    let tokens = [(OWN_TOKEN, None), (ALL_TOKEN, None)];
+    let later = tokens_and_budgets(&tokens, LIMIT);
+    let none = v1::PollResponse {
+        budgets: Vec::new(),
+        ..later.clone()
+    };
+    plane.publish(none);
+    plane.has_ledger(300);
+    plane.ledger(|ledger| ledger.passed = true);
+    let service = Service::governed(&redis, &plane).await;
+    plane.publish(v1::PollResponse {
+        has_ledger: true,
+        ..later
+    });
+    until("it is known", || async {
+        service.metric("rateguard_limits_spend_restores_total").await >= 1.0
+    })
+    .await;
+    // From here on nobody could tell.
+    plane.ledger(|ledger| ledger.is_up = false);
+    let mut client = service.client();
+    assert_eq!(outcome(&ask(&mut client, 1, 701).await), (false, false));
+    assert_eq!(outcome(&ask(&mut client, 2, 700).await), (true, false));
+}

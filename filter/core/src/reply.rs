@@ -35,6 +35,14 @@ impl Refusal {
         }
     }
 
+    /// A budget's ledger is away or being restored: nobody said that the budget is used up.
+    pub fn for_want_of_the_ledger(&mut self) {
+        if self.code == ErrorCode::BudgetExceeded {
+            "What is left of the budget is not known at the moment.".clone_into(&mut self.message);
+            self.retry_after_s = Some(1);
+        }
+    }
+
     pub fn detail(&mut self, name: &str, value: impl Into<Value>) {
         self.details.insert(name.to_owned(), value.into());
     }

@@ -77,12 +77,15 @@ pub(super) fn unasked(state: Reserving, refused: limits::Refused, list: Vec<Effe
 
 fn rejected(
     call: Box<Call>,
-    refused: limits::Refused,
+    mut refused: limits::Refused,
     more: &HeaderText,
     shadow: bool,
     degraded: bool,
     mut list: Vec<Effect>,
 ) -> (Exchange, Effects) {
+    if degraded {
+        refused.refusal.for_want_of_the_ledger();
+    }
     let limits::Refused {
         refusal,
         rule_id,
