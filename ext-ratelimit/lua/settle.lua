@@ -3,7 +3,8 @@
 --
 -- KEYS  1 held      hash: reservation id -> record of an open reservation
 --       2 open      zset: reservation id by expiry (Unix ms)
---       3..         the `resolved` hashes of the ids, then buckets, then logs, as the header counts them
+--       3 expired   hash: reservation id -> what is charged and waits to be published
+--       4..         the `resolved` hashes of the ids, then buckets, then logs, as the header counts them
 -- ARGV  1 '<BdHHH': mode (0 settle, 1 release), how long resolved ids are remembered (ms), number of settlements,
 --         of `resolved` hashes, of buckets
 --       2 settlements, one after the other: '<HdHI4': index in KEYS of the id's `resolved` hash, end of its slot
@@ -34,7 +35,7 @@ local call, pack, unpack_s, sub, find = redis.call, struct.pack, struct.unpack, 
 local mode, memory, count, slots, buckets = unpack_s('<BdHHH', ARGV[1])
 local now = now_ms()
 local open = call('HMGET', KEYS[1], unpack(ARGV, 3, 2 + count))
-local first_bucket = 3 + slots
+local first_bucket = 4 + slots
 local states = buckets > 0 and call('MGET', unpack(KEYS, first_bucket, first_bucket + buckets - 1)) or {}
 
 -- 2. Apply to copies. A bucket's copy lives in `touched` by its index in KEYS, with `expire` as SET wants it.
@@ -193,6 +194,8 @@ for i = 1, count do
     else
       resolved[id], changed[id] = was == 4 and 5 or 2, nil
       if was == 0 then gone[#gone + 1] = id end
+      -- A charge that nobody has heard of yet need not be taken back from anywhere.
+      if was == 4 then call('HDEL', KEYS[3], id) end
       local write = writes_of(slot, slot_end)
       write[#write + 1], write[#write + 2] = id, pack('<BHH', resolved[id], reply_len, #skipped) .. body
     end

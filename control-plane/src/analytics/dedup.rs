@@ -34,6 +34,8 @@ struct Block {
     keys: HashSet<EventKey>,
     /// By event. Few: reservations that nobody settled in time.
     charges: HashMap<u128, Charge>,
+    /// Charges that were taken back before they came; not stored, so not known to whoever takes over.
+    voids: HashSet<u128>,
 }
 
 /// Nothing of a row but its id is read.
@@ -116,6 +118,16 @@ impl Recent {
         self.blocks
             .values()
             .find_map(|block| block.charges.get(&event_id))
+    }
+
+    /// Whether a charge was taken back before it came.
+    pub fn is_void(&self, event_id: u128) -> bool {
+        self.blocks.values().any(|block| block.voids.contains(&event_id))
+    }
+
+    /// Remembers that a charge is taken back, if it should come.
+    pub fn note_void(&mut self, event_id: u128, received_at_ms: i64) {
+        self.block(received_at_ms).voids.insert(event_id);
     }
 
     /// Remembers a stored row, and forgets what is an hour older than it.

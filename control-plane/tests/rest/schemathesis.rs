@@ -58,11 +58,12 @@ async fn ca_11_schemathesis_finds_no_500_and_nothing_undocumented() {
             "--phases",
             "examples,fuzzing",
             "--max-examples",
-            "12",
+            "6",
             "--seed",
             "7",
+            // Python 3.11 parses sources in one thread at a time, or fails with an error of its own.
             "--workers",
-            "2",
+            "1",
         ])
         .args([
             "--max-time",

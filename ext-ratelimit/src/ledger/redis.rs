@@ -263,15 +263,15 @@ impl RedisLedger {
             return Ok(Vec::new());
         };
         let names = WorkspaceKeys::new(workspace_id);
-        let mut slots = KeyList::after(2);
+        let mut slots = KeyList::after(3);
         for settlement in batch {
             slots.index(names.resolved(settlement.id).0);
         }
-        let mut buckets = KeyList::after(2 + slots.keys.len());
+        let mut buckets = KeyList::after(3 + slots.keys.len());
         for amount in batch.iter().flat_map(|settlement| &settlement.amounts) {
             buckets.index(bucket_key(&names, &amount.quota)?);
         }
-        let mut logs = KeyList::after(2 + slots.keys.len() + buckets.keys.len());
+        let mut logs = KeyList::after(3 + slots.keys.len() + buckets.keys.len());
         let mut packer = Packer::default();
         for settlement in batch {
             let (slot, slot_end_ms) = names.resolved(settlement.id);
@@ -298,7 +298,7 @@ impl RedisLedger {
 
         let mut args = vec![header.0, packer.0];
         args.extend(batch.iter().map(|settlement| settlement.id.as_bytes().to_vec()));
-        let mut keys = vec![names.held(), names.open()];
+        let mut keys = vec![names.held(), names.open(), names.expired()];
         keys.append(&mut slots.keys);
         keys.append(&mut buckets.keys);
         keys.append(&mut logs.keys);

@@ -21,6 +21,13 @@ pub(crate) async fn governed(books: &Books) -> (Scene<'static>, Key) {
     scene.hard_budget(json!(1_000)).await.expect("a budget");
     let key = scene.key(json!({})).await.expect("a key");
     scene.in_force().await.expect("in force");
+    // Until the limit service has heard that nothing was spent yet, a hard budget is closed.
+    eventually("its spend is known", WITHIN, async || {
+        let mark = format!("rg1:{{{}}}:mark", scene.workspace_id);
+        let exists = books.stack.redis_command(&["EXISTS", &mark]).await;
+        exists.is_ok_and(|answer| answer == redis::Value::Int(1))
+    })
+    .await;
     (scene, key)
 }
 

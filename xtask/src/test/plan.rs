@@ -56,7 +56,8 @@ pub(super) fn jobs(tests: &[String], ignored: &[String]) -> anyhow::Result<Vec<J
             None => jobs.push(program),
         }
     }
-    if tests.is_empty() {
+    // Looking for examples costs rustdoc more than all unit tests take: only where there are any.
+    if tests.is_empty() && has_examples(workspace_root())? {
         jobs.push(documentation());
     }
     Ok(jobs)
@@ -73,6 +74,36 @@ fn documentation() -> Job {
             .to_vec(),
         is_integration: false,
     }
+}
+
+/// Whether a comment has code that rustdoc would run.
+fn has_examples(folder: &Path) -> anyhow::Result<bool> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_source = path.extension().is_some_and(|extension| extension == "rs");
+        if path.is_dir() {
+            let is_ours = !(name.starts_with('.') || name == "target");
+            if is_ours && has_examples(&path)? {
+                return Ok(true);
+            }
+        } else if is_source && is_example(&std::fs::read_to_string(&path)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_example(source: &str) -> bool {
+    let comments = source.lines().map(str::trim_start);
+    let comments = comments.filter_map(|line| line.strip_prefix("///").or(line.strip_prefix("//!")));
+    let fences = comments.filter_map(|line| line.trim().strip_prefix("```"));
+    let is_run = |language: &str| {
+        let names = ["rust", "no_run", "should_panic", "compile_fail", "edition"];
+        language.is_empty() || names.iter().any(|name| language.starts_with(name))
+    };
+    // Every other one ends a block.
+    fences.step_by(2).any(is_run)
 }
 
 /// A test program that one of cargo's messages says was made.
@@ -114,5 +145,18 @@ impl Job {
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             is_integration: self.is_integration,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_that_rustdoc_runs_is_an_example() {
+        assert!(is_example("/// ```\n/// let a = 1;\n/// ```"));
+        assert!(is_example("//! ```text\n//! ```\n    /// ```no_run\n    /// ```"));
+        assert!(!is_example("//! ```abnf\n//! a\n//! ```"));
+        assert!(!is_example("// ```\n// ```\nlet a = \"```\";"));
     }
 }

@@ -34,6 +34,8 @@ pub struct Batch {
     keys: HashSet<EventKey>,
     /// Of its rows, by event.
     charges: HashMap<u128, Charge>,
+    /// Charges that were taken back before they came, and when.
+    pub voids: Vec<(u128, i64)>,
     bytes: usize,
 }
 
@@ -79,6 +81,11 @@ impl Batch {
         {
             charge.revise(&mut row);
         } else if saying == Saying::Void {
+            self.voids.push((id, row.received_at));
+            return;
+        }
+        let is_void = |id| recent.is_void(id) || self.voids.iter().any(|(void, _)| *void == id);
+        if saying == Saying::Charged && is_void(id) {
             self.duplicates += 1;
             return;
         }
@@ -270,7 +277,16 @@ mod tests {
         let mut batch = Batch::default();
         batch.add("s", message(1, vec![void()]), &Recent::default());
         assert_eq!(costs(&batch), [], "nothing was charged");
-        batch.add("s", message(2, vec![charged, void(), void()]), &Recent::default());
+        batch.add("s", message(2, vec![charged.clone()]), &Recent::default());
+        assert_eq!(costs(&batch), [], "it was taken back before it came");
+        let mut recent = Recent::default();
+        for (id, received_at) in &batch.voids {
+            recent.note_void(*id, *received_at);
+        }
+        let mut batch = Batch::default();
+        batch.add("s", message(3, vec![charged.clone()]), &recent);
+        assert_eq!(costs(&batch), []);
+        batch.add("s", message(4, vec![charged, void(), void()]), &Recent::default());
         assert_eq!(costs(&batch), [(0, 70), (1, -70)]);
         assert_eq!(batch.rows[0].timestamp, batch.rows[1].timestamp);
         assert_eq!(batch.rows[0].api_key_id, batch.rows[1].api_key_id);

@@ -172,6 +172,9 @@ impl<L: Lane> Driver<L> {
         for row in &batch.rows {
             recent.insert(row);
         }
+        for (event_id, received_at) in &batch.voids {
+            recent.note_void(*event_id, *received_at);
+        }
         let metrics = self.context.metrics.clone();
         metrics.duplicates.inc_by(batch.duplicates);
         self.note_marks(&batch.marks).await?;

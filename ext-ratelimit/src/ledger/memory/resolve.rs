@@ -105,6 +105,9 @@ impl State {
             if let Phase::Open { expires_at_ms, .. } = record.phase {
                 self.open.remove(&(key.0, expires_at_ms, key.1));
             }
+            if expired {
+                self.expired.remove(&key);
+            }
             record.phase = Phase::Resolved { was_charged: expired };
             self.resolved.push_back((now_ms + MEMORY_MS, key));
         }
