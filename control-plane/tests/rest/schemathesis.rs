@@ -58,7 +58,7 @@ async fn ca_11_schemathesis_finds_no_500_and_nothing_undocumented() {
             "--phases",
             "examples,fuzzing",
             "--max-examples",
-            "6",
+            "4",
             "--seed",
             "7",
             // Python 3.11 parses sources in one thread at a time, or fails with an error of its own.
