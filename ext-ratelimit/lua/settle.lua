@@ -44,7 +44,7 @@ local touched, resolved, writes, gone = {}, {}, {}, {}
 local changed, homes = {}, {}
 local status = {}
 
-local function token_bucket(bucket, change, limit, rate)
+local function token_bucket(bucket, charged, returned, limit, rate)
   local copy = touched[bucket]
   if not copy then
     copy = { limit, 0, now, 0 }
@@ -57,7 +57,8 @@ local function token_bucket(bucket, change, limit, rate)
     copy.format = '<dddd'
     touched[bucket] = copy
   end
-  local level = copy[1] - change
+  -- In the order in which every sum below 2^53 is exact: what is larger is beyond one of the bounds.
+  local level = copy[1] < 0 and copy[1] + returned - charged or copy[1] - charged + returned
   if level >= limit then
     level, copy[2] = limit, 0
   end
@@ -179,7 +180,7 @@ for i = 1, count do
         local seen = was >= 0 and was ~= 3
         local taken = seen and after - before or 0
         if meter == 0 then
-          token_bucket(bucket, actual - used - taken, p1, p2)
+          token_bucket(bucket, actual - used, taken, p1, p2)
         elseif meter == 1 then
           sliding_window(bucket, KEYS[log], id, seen, amount, actual, start, p1)
         else

@@ -60,6 +60,23 @@ async fn spent(scene: &Scene<'_>) -> f64 {
 }
 
 #[tokio::test]
+async fn switched_off_each_request_has_a_call_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let off = r#""mode": "gateway", "leases": false, "jointReservations": false,"#;
+    let config = gateway_with(&folder, r#""mode": "gateway","#, off);
+    let stack = patient().envoy_config(&config).start().await;
+    let stack = stack.expect("the Stack starts");
+    let (scene, key) = budgeted(&stack, 100_000).await;
+    let before = limits_metric(&stack, ADMITTED).await;
+    let fired = shot(&key).fire(stack.addresses().gateway, 32, 500).await;
+    let fired = fired.expect("answers");
+    assert_eq!(fired.count(200), 500, "{:?}", fired.statuses);
+    let calls = limits_metric(&stack, ADMITTED).await - before;
+    assert!((calls - 500.0).abs() < 0.5, "{calls} calls for 500 requests");
+    assert!((spent(&scene).await - 500.0).abs() < 1e-9);
+}
+
+#[tokio::test]
 async fn who_waits_together_shares_a_call_and_pays_alone() {
     let folder = tempfile::tempdir().unwrap();
     let stack = patient().envoy_config(&without_leases(&folder)).start().await;
