@@ -1,70 +1,14 @@
 //! The desk: who waits, who asks together, what each is told, and that every unit of a joint reservation is accounted
 //! for.
 
-use proptest::prelude::*;
-use rateguard_filter::effect::{Effect, ReserveCall, SettledAmount, Settlement};
-use rateguard_filter::event::{Now, QuotaResult, Reserved};
+use crate::support::*;
+use rateguard_filter::effect::{Effect, ReserveCall, Settlement};
+use rateguard_filter::event::{QuotaResult, Reserved};
 use rateguard_filter::lease::{Ask, Desk, JointCounts, LeaseBook, Outcome, Verdict};
-use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId, WorkspaceId};
-use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, QuotaKind, Unit};
-use rateguard_model::window::Window;
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use rateguard_model::id::{ApiId, KeyId, RequestId};
+use rateguard_model::quota::{Meter, Mode};
 
-const TOTAL: Meter = Meter::FixedWindow {
-    window: Window::Total,
-};
-const BUCKET: Meter = Meter::TokenBucket {
-    refill_milli_per_s: 1_000,
-};
-
-fn at(ms: i64) -> Now {
-    Now(ms.unsigned_abs() * 1_000_000)
-}
-
-fn id(n: u64) -> RequestId {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&n.to_be_bytes());
-    RequestId::v7(0, random)
-}
-
-fn quota(n: u8, meter: Meter, amount: i64) -> Quota {
-    Quota {
-        id: QuotaId::from_bytes([n; 16]),
-        version: 1,
-        kind: QuotaKind::Budget,
-        unit: Unit::NanoUsd,
-        limit: 1_000_000,
-        meter,
-        mode: Mode::Enforce,
-        failure_mode: FailureMode::FailOpen,
-        partition: "w".to_owned(),
-        amount,
-    }
-}
-
-/// A bucket of requests and a budget.
-fn quotas(cost: i64) -> Vec<Quota> {
-    let requests = Quota {
-        kind: QuotaKind::Rule,
-        unit: Unit::Requests,
-        ..quota(1, BUCKET, 1)
-    };
-    vec![requests, quota(2, TOTAL, cost)]
-}
-
-fn call(n: u64, quotas: &[Quota]) -> ReserveCall {
-    ReserveCall {
-        id: id(n),
-        workspace_id: WorkspaceId::from_bytes([1; 16]),
-        key_id: KeyId::from_bytes([2; 16]),
-        api_id: ApiId::from_bytes([3; 16]),
-        quotas: quotas.into(),
-        trace: None,
-    }
-}
-
-fn answer(remaining: &[i64]) -> Reserved {
+pub(crate) fn answer(remaining: &[i64]) -> Reserved {
     let result = |remaining: &i64| QuotaResult {
         admitted: true,
         remaining: *remaining,
@@ -89,32 +33,15 @@ fn refusal() -> Reserved {
     refusal
 }
 
-fn settlement(call: &ReserveCall, actual: i64) -> Settlement {
-    let amount = |_: &Quota| SettledAmount {
-        window_start_ms: 7,
-        actual,
-        returned: 0,
-    };
-    Settlement {
-        id: call.id,
-        workspace_id: call.workspace_id,
-        reserved_at_ms: 0,
-        quotas: Rc::clone(&call.quotas),
-        amounts: call.quotas.iter().map(amount).collect(),
-        part: 0,
-        is_block: false,
-    }
-}
-
 /// A worker's desk and book, and ids that nobody else has.
-struct Worker {
-    desk: Desk,
-    book: LeaseBook,
-    next: u64,
+pub(crate) struct Worker {
+    pub(crate) desk: Desk,
+    pub(crate) book: LeaseBook,
+    pub(crate) next: u64,
 }
 
 impl Worker {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             desk: Desk::new(true, 150),
             book: LeaseBook::new(false),
@@ -122,7 +49,7 @@ impl Worker {
         }
     }
 
-    fn asks(&mut self, now_ms: i64) -> Vec<Ask> {
+    pub(crate) fn asks(&mut self, now_ms: i64) -> Vec<Ask> {
         let next = &mut self.next;
         self.desk.asks(at(now_ms), || {
             *next += 1;
@@ -130,19 +57,19 @@ impl Worker {
         })
     }
 
-    fn enter(&mut self, requests: &[u64], cost: i64, now_ms: i64) {
+    pub(crate) fn enter(&mut self, requests: &[u64], cost: i64, now_ms: i64) {
         for n in requests {
             self.desk.enter(call(*n, &quotas(cost)), at(now_ms));
         }
     }
 
-    fn answered(&mut self, ask: &Ask, reserved: Option<Reserved>, now_ms: i64) -> Outcome {
+    pub(crate) fn answered(&mut self, ask: &Ask, reserved: Option<Reserved>, now_ms: i64) -> Outcome {
         self.desk
             .answered(ask.call.id, reserved, at(now_ms), &mut self.book)
     }
 
     /// The first asks alone; the others wait for its answer, and their joint call is answered here.
-    fn joined(&mut self, others: &[u64], cost: i64) -> Ask {
+    pub(crate) fn joined(&mut self, others: &[u64], cost: i64) -> Ask {
         self.enter(&[1], cost, 0);
         let first = self.asks(0).pop().expect("a call");
         self.enter(others, cost, 0);
@@ -153,7 +80,7 @@ impl Worker {
         asks.remove(0)
     }
 
-    fn last_words(&mut self, now_ms: i64) -> Vec<Settlement> {
+    pub(crate) fn last_words(&mut self, now_ms: i64) -> Vec<Settlement> {
         self.book.tick(at(now_ms), false);
         let effects = self.book.reports(at(now_ms));
         let last = effects.into_iter().filter_map(|effect| match effect {
@@ -434,212 +361,4 @@ fn the_queues_are_bounded() {
     assert!(!together(&mut worker, 1), "full");
     worker.desk.tick(at(50));
     assert!(together(&mut worker, 51));
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Enter(i64),
-    Leave(usize),
-    /// The ledger's answer arrives, or is lost.
-    Answer(usize, bool),
-    End(usize, i64),
-    Pass(i64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        30 => (0..300_i64).prop_map(Step::Enter),
-        3 => any::<usize>().prop_map(Step::Leave),
-        12 => (any::<usize>(), prop::bool::weighted(0.9)).prop_map(|(n, arrives)| Step::Answer(n, arrives)),
-        12 => (any::<usize>(), 0..500_i64).prop_map(|(n, actual)| Step::End(n, actual)),
-        6 => (0..60_i64).prop_map(Step::Pass),
-    ]
-}
-
-/// A ledger of one budget, which knows who holds what.
-#[derive(Default)]
-struct Ledger {
-    held: BTreeMap<RequestId, i64>,
-    spent: i64,
-}
-
-const LIMIT: i64 = 20_000;
-
-impl Ledger {
-    fn left(&self) -> i64 {
-        LIMIT - self.spent - self.held.values().sum::<i64>()
-    }
-
-    fn reserve(&mut self, ask: &Ask) -> Reserved {
-        let amount = ask.call.quotas[1].amount;
-        let admitted = amount <= self.left();
-        if admitted {
-            assert!(
-                self.held.insert(ask.call.id, amount).is_none(),
-                "one id, one reservation"
-            );
-        }
-        let mut reserved = answer(&[1_000_000, self.left()]);
-        reserved.admitted = admitted;
-        reserved.results[1].admitted = admitted;
-        reserved
-    }
-
-    /// The last word on a reservation.
-    fn resolve(&mut self, reservation: &RequestId, actual: i64) {
-        if self.held.remove(reservation).is_some() {
-            self.spent += actual;
-        }
-    }
-}
-
-/// A worker, the ledger that it asks, and who is where.
-struct Play {
-    worker: Worker,
-    ledger: Ledger,
-    now_ms: i64,
-    next: u64,
-    waiting: BTreeMap<RequestId, ReserveCall>,
-    /// Asked, not answered yet.
-    under_way: Vec<(Ask, Reserved)>,
-    running: Vec<ReserveCall>,
-    used: i64,
-}
-
-impl Play {
-    fn new() -> Self {
-        Self {
-            worker: Worker::new(),
-            ledger: Ledger::default(),
-            now_ms: 0,
-            next: 0,
-            waiting: BTreeMap::new(),
-            under_way: Vec::new(),
-            running: Vec::new(),
-            used: 0,
-        }
-    }
-
-    fn enter(&mut self, cost: i64) {
-        self.next += 1;
-        let call = call(self.next, &quotas(cost));
-        let _ = self.worker.desk.enter(call.clone(), at(self.now_ms));
-        self.waiting.insert(call.id, call);
-    }
-
-    fn leave(&mut self, n: usize) {
-        let ids: Vec<RequestId> = self.waiting.keys().copied().collect();
-        if let Some(id) = ids.get(n % ids.len().max(1)) {
-            self.waiting.remove(id);
-            self.worker.desk.leave(id);
-            // As the exchange does: it may have been reserved for it alone.
-            self.ledger.resolve(id, 0);
-        }
-    }
-
-    fn ask(&mut self) {
-        for ask in self.worker.asks(self.now_ms) {
-            let reserved = self.ledger.reserve(&ask);
-            self.under_way.push((ask, reserved));
-        }
-    }
-
-    fn answer(&mut self, n: usize, arrives: bool) {
-        if self.under_way.is_empty() {
-            return;
-        }
-        let (ask, reserved) = self.under_way.remove(n % self.under_way.len());
-        let answer = arrives.then_some(reserved);
-        let outcome = self.worker.answered(&ask, answer, self.now_ms);
-        // Who left meanwhile released its own; a call that nobody waits for must not keep anything.
-        if outcome.verdicts.is_empty() && outcome.effects.is_empty() {
-            self.ledger.resolve(&ask.call.id, 0);
-        }
-        self.apply(outcome.effects);
-        for (id, verdict) in outcome.verdicts {
-            self.told(id, &verdict);
-        }
-    }
-
-    fn told(&mut self, id: RequestId, verdict: &Verdict) {
-        let call = self.waiting.remove(&id).expect("one answer for each that waits");
-        match verdict {
-            Verdict::Own(reserved) if !reserved.admitted => {}
-            Verdict::Own(_) | Verdict::Joint(_) => self.running.push(call),
-            Verdict::Failed => self.ledger.resolve(&id, 0),
-        }
-    }
-
-    fn end(&mut self, n: usize, actual: i64) {
-        if self.running.is_empty() {
-            return;
-        }
-        let call = self.running.swap_remove(n % self.running.len());
-        self.used += actual;
-        if !self.worker.book.settled(&settlement(&call, actual), false) {
-            self.ledger.resolve(&call.id, actual);
-        }
-    }
-
-    fn pass(&mut self, ms: i64) {
-        self.now_ms += ms;
-        for id in self.worker.desk.tick(at(self.now_ms)) {
-            self.told(id, &Verdict::Failed);
-        }
-        if self.worker.book.tick(at(self.now_ms), false) {
-            let effects = self.worker.book.reports(at(self.now_ms));
-            self.apply(effects);
-        }
-    }
-
-    fn apply(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Settle(last) if last.part == 0 => {
-                    let amount = last.amounts[1];
-                    assert_eq!(self.ledger.held.get(&last.id), Some(&amount.returned));
-                    self.ledger.resolve(&last.id, amount.actual);
-                }
-                Effect::Release(release) => self.ledger.resolve(&release.id, 0),
-                _ => {}
-            }
-        }
-    }
-}
-
-proptest! {
-    /// Every request gets one answer, no more is drawn than was reserved, and in the end nothing is held and exactly
-    /// what was used is spent.
-    #[test]
-    fn every_request_is_answered_once_and_every_unit_accounted_for(steps in prop::collection::vec(step(), 1..400)) {
-        let mut play = Play::new();
-        for step in steps {
-            match step {
-                Step::Enter(cost) => play.enter(cost),
-                Step::Leave(n) => play.leave(n),
-                Step::Answer(n, arrives) => play.answer(n, arrives),
-                Step::End(n, actual) => play.end(n, actual),
-                Step::Pass(ms) => play.pass(ms),
-            }
-            play.ask();
-            let running: i64 = play.running.iter().map(|call| call.quotas[1].amount).sum();
-            prop_assert!(running <= play.ledger.held.values().sum::<i64>(), "more runs than is held");
-        }
-        for _ in 0..1_000 {
-            if play.waiting.is_empty() && play.under_way.is_empty() {
-                break;
-            }
-            play.answer(0, true);
-            play.pass(1);
-            play.ask();
-        }
-        prop_assert_eq!(play.waiting.len(), 0);
-        while !play.running.is_empty() {
-            play.end(0, 3);
-        }
-        play.pass(1);
-        prop_assert!(play.worker.desk.is_idle());
-        prop_assert_eq!(play.ledger.held.values().sum::<i64>(), 0);
-        prop_assert_eq!(play.ledger.spent, play.used);
-    }
 }

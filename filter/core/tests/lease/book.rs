@@ -1,67 +1,13 @@
 //! Leases: who gets one, how large, what is drawn on it, and that every unit of it is accounted for.
 
+use crate::support::*;
 use proptest::prelude::*;
-use rateguard_filter::effect::{Effect, ReserveCall, SettledAmount, Settlement};
-use rateguard_filter::event::{Now, QuotaResult, Reserved};
+use rateguard_filter::effect::{Effect, ReserveCall, Settlement};
+use rateguard_filter::event::{QuotaResult, Reserved};
 use rateguard_filter::lease::LeaseBook;
-use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId, WorkspaceId};
-use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, QuotaKind, Unit};
-use rateguard_model::window::Window;
+use rateguard_model::id::{ApiId, KeyId, RequestId};
+use rateguard_model::quota::{Meter, Mode, Quota};
 use std::collections::BTreeMap;
-use std::rc::Rc;
-
-const TOTAL: Meter = Meter::FixedWindow {
-    window: Window::Total,
-};
-const BUCKET: Meter = Meter::TokenBucket {
-    refill_milli_per_s: 1_000,
-};
-
-fn at(ms: i64) -> Now {
-    Now(ms.unsigned_abs() * 1_000_000)
-}
-
-fn id(n: u64) -> RequestId {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&n.to_be_bytes());
-    RequestId::v7(0, random)
-}
-
-fn quota(n: u8, meter: Meter, amount: i64) -> Quota {
-    Quota {
-        id: QuotaId::from_bytes([n; 16]),
-        version: 1,
-        kind: QuotaKind::Budget,
-        unit: Unit::NanoUsd,
-        limit: 1_000_000,
-        meter,
-        mode: Mode::Enforce,
-        failure_mode: FailureMode::FailOpen,
-        partition: "w".to_owned(),
-        amount,
-    }
-}
-
-/// A bucket of requests and a budget.
-fn quotas(cost: i64) -> Vec<Quota> {
-    let requests = Quota {
-        kind: QuotaKind::Rule,
-        unit: Unit::Requests,
-        ..quota(1, BUCKET, 1)
-    };
-    vec![requests, quota(2, TOTAL, cost)]
-}
-
-fn call(n: u64, quotas: &[Quota]) -> ReserveCall {
-    ReserveCall {
-        id: id(n),
-        workspace_id: WorkspaceId::from_bytes([1; 16]),
-        key_id: KeyId::from_bytes([2; 16]),
-        api_id: ApiId::from_bytes([3; 16]),
-        quotas: quotas.into(),
-        trace: None,
-    }
-}
 
 fn answer(remaining: &[i64], reset_ms: i64) -> Reserved {
     let result = |remaining: &i64| QuotaResult {
@@ -78,23 +24,6 @@ fn answer(remaining: &[i64], reset_ms: i64) -> Reserved {
         degraded: false,
         live_workers: 1,
         results: remaining.iter().map(result).collect(),
-    }
-}
-
-fn settlement(call: &ReserveCall, actual: i64) -> Settlement {
-    let amount = |_: &Quota| SettledAmount {
-        window_start_ms: 7,
-        actual,
-        returned: 0,
-    };
-    Settlement {
-        id: call.id,
-        workspace_id: call.workspace_id,
-        reserved_at_ms: 0,
-        quotas: Rc::clone(&call.quotas),
-        amounts: call.quotas.iter().map(amount).collect(),
-        part: 0,
-        is_block: false,
     }
 }
 
