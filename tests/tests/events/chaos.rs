@@ -3,7 +3,7 @@
 //!
 //! All of them agree exactly, whatever dies. The ids of requests that a killed Envoy drew from a lease and had not yet
 //! reported died with it: they are in its last moment, are counted and printed, and are charged as the lease's rest.
-//! Where each request asked for itself, even their ids are there.
+//! Where each request asks by itself (`"leases": false, "jointReservations": false`), even their ids are there.
 
 use crate::books::{Books, WITHIN, eventually};
 use crate::bus::Bus;
@@ -26,14 +26,17 @@ const BACK: Duration = Duration::from_millis(700);
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Reservations live for three seconds: who dies with one is charged while the test waits.
+const SHORT: &str = r#""reservationTtlMs": 3000, "renewIntervalMs": 500"#;
+/// Every request asks by itself.
+const ALONE: &str = r#", "leases": false, "jointReservations": false"#;
+
 async fn stack(bus: Bus) -> Stack {
     let folder = tempfile::tempdir().unwrap();
     let template = std::fs::read_to_string(artifacts::repository().join("envoy/gateway.yaml")).unwrap();
     let line = r#""reserveTimeoutMs": ${RESERVE_TIMEOUT_MS}"#;
     assert_eq!(template.matches(line).count(), 1);
     let path = folder.path().join("gateway.yaml");
-    let short = format!(r#"{line}, "reservationTtlMs": 3000, "renewIntervalMs": 500"#);
-    std::fs::write(&path, template.replace(line, &short)).unwrap();
+    std::fs::write(&path, template.replace(line, &format!("{line}, {SHORT}"))).unwrap();
     let builder = Stack::builder().durable().clickhouse().envoy_config(&path);
     let builder = match bus {
         Bus::Redis => builder,
@@ -49,31 +52,48 @@ pub(crate) async fn run(bus: Bus) {
     let rounds = std::env::var_os(ROUNDS).and_then(|text| text.to_str()?.parse().ok());
     for _ in 0..rounds.unwrap_or(1) {
         let parts = [Part::Limits, bus.part(), Part::ControlPlane, Part::ClickHouse];
-        let act = Act::play(&books, &parts, CLIENTS, &[Ask::Flat(0), Ask::Chat, Ask::Stream]).await;
+        let act = Act::play(&books, &parts, &[Ask::Flat(0), Ask::Chat, Ask::Stream]).await;
         act.agrees_exactly();
         // One price, so that a request charged as reserved costs what it would have.
-        let act = Act::play(&books, &[Part::Envoy], CLIENTS, &[Ask::Flat(0), Ask::Flat(60)]).await;
+        let act = Act::play(&books, &[Part::Envoy], &[Ask::Flat(0), Ask::Flat(60)]).await;
         act.agrees_but_for_ids();
-        // One client is no reason for a lease.
-        let act = Act::play(&books, &[Part::Envoy], 1, &[Ask::Flat(0), Ask::Flat(60)]).await;
+        restart_envoy(stack, SHORT, &format!("{SHORT}{ALONE}")).await;
+        let act = Act::play(&books, &[Part::Envoy], &[Ask::Flat(0), Ask::Flat(60)]).await;
         act.agrees_exactly();
+        restart_envoy(stack, &format!("{SHORT}{ALONE}"), SHORT).await;
     }
     for part in Part::ALL {
         stack.kill(part);
     }
 }
 
+/// Again, with other settings of the filter.
+async fn restart_envoy(stack: &Stack, from: &str, to: &str) {
+    let path = stack.folder().root().join("envoy.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches(from).count(), 1, "{from}");
+    std::fs::write(&path, text.replace(from, to)).unwrap();
+    stack.restart(Part::Envoy).await.expect("it comes back");
+}
+
 /// One workspace's load, and the kills that it saw.
 struct Act {
     scene: Scene<'static>,
     told: Vec<Told>,
-    kills: Vec<(Part, Instant)>,
+    kills: Vec<Kill>,
     /// What reached the upstream, by request id, each time that it did.
     upstream: BTreeMap<String, Vec<Received>>,
     rows: Vec<Row>,
     /// Spend in Redis.
     spent_nanos: i64,
     ledger_nanos: i64,
+}
+
+struct Kill {
+    part: Part,
+    at: Instant,
+    /// When it was started again. What came before is from the one that was killed.
+    restarted: Instant,
 }
 
 struct Row {
@@ -84,10 +104,10 @@ struct Row {
 }
 
 impl Act {
-    async fn play(books: &Books, parts: &[Part], clients: usize, asks: &'static [Ask]) -> Self {
+    async fn play(books: &Books, parts: &[Part], asks: &'static [Ask]) -> Self {
         let (scene, key) = governed(books).await;
         let before = books.stack.stub().log().len();
-        let clients = Clients::start(books.stack.addresses().gateway, &key, clients, asks);
+        let clients = Clients::start(books.stack.addresses().gateway, &key, CLIENTS, asks);
         let mut kills = Vec::new();
         tokio::time::sleep(BACK).await;
         for part in parts {
@@ -95,9 +115,14 @@ impl Act {
                 println!("{part} is somebody else's and is left alone");
                 continue;
             }
-            kills.push((*part, Instant::now()));
+            let at = Instant::now();
             books.stack.kill(*part);
             tokio::time::sleep(AWAY).await;
+            kills.push(Kill {
+                part: *part,
+                at,
+                restarted: Instant::now(),
+            });
             books.stack.restart(*part).await.expect("it comes back");
             // Who asks a new Envoy before it has its configuration is held for a second.
             let back = if *part == Part::Envoy { BACK * 3 } else { BACK };
@@ -166,7 +191,7 @@ impl Act {
 
     /// What holds whatever was killed.
     fn holds_together(&self) {
-        let kills: Vec<Part> = self.kills.iter().map(|(part, _)| *part).collect();
+        let kills: Vec<Part> = self.kills.iter().map(|kill| kill.part).collect();
         println!(
             "{kills:?} killed: {} answers, {} at the upstream, {} rows, {} nano-dollars in rows, {} in Redis",
             self.told.len(),
@@ -257,15 +282,19 @@ impl Act {
         assert_eq!(self.rows_nanos(), self.spent_nanos, "rows and Redis");
     }
 
-    /// How long before a kill of Envoy an answer came to its end; nothing where it had not.
+    /// How long before its Envoy was killed an answer came to its end; nothing where it had not.
     fn before_its_envoys_end(&self, received: &Received) -> Duration {
-        let kills = self.kills.iter().filter(|(part, _)| *part == Part::Envoy);
-        let ends = kills
-            .map(|(_, killed)| *killed)
-            .filter(|killed| *killed >= received.at);
-        let killed = ends.min().expect("an Envoy was killed after it");
+        let kills = self.kills.iter().filter(|kill| kill.part == Part::Envoy);
+        // What it had sent before it died may have been read after that.
+        let its = kills
+            .filter(|kill| kill.restarted >= received.at)
+            .min_by_key(|kill| kill.at);
+        let Some(kill) = its else {
+            let id = received.request_id();
+            panic!("{id:?} has no row, and the Envoy that sent it was not killed");
+        };
         received.answered_at.map_or(Duration::ZERO, |answered| {
-            killed.saturating_duration_since(answered)
+            kill.at.saturating_duration_since(answered)
         })
     }
 }
