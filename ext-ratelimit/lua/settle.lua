@@ -1,11 +1,11 @@
 #!lua
--- Resolves reservations with what was really used, or releases them. Always writes, also below zero and beyond limits.
+-- Resolves reservations with what was really used, or releases them, or charges them as if they had expired. Always writes, also below zero and beyond limits.
 --
 -- KEYS  1 held      hash: reservation id -> record of an open reservation
 --       2 open      zset: reservation id by expiry (Unix ms)
 --       3 expired   hash: reservation id -> what is charged and waits to be published
 --       4..         the `resolved` hashes of the ids, then buckets, then logs, as the header counts them
--- ARGV  1 '<BdHHH': mode (0 settle, 1 release), how long resolved ids are remembered (ms), number of settlements,
+-- ARGV  1 '<BdHHH': mode (0 settle, 1 release, 2 charge), how long resolved ids are remembered (ms), number of settlements,
 --         of `resolved` hashes, of buckets
 --       2 settlements, one after the other: '<HdHI4': index in KEYS of the id's `resolved` hash, end of its slot
 --         (Unix ms), number of amounts, number of the report (0: it resolves); then per amount '<BBHHdddddd': meter
@@ -159,8 +159,8 @@ for i = 1, count do
     end
     if part > 0 then charges = sub(record, at) end
   end
-  if was == 2 or was == 5 or part > 0 and part <= last then
-    status[i] = was == 5 and part == 0 and 3 or 2
+  if was == 2 or was == 5 or part > 0 and part <= last or mode == 2 and was == 4 then
+    status[i] = was == 5 and part == 0 and mode < 2 and 3 or 2
     position = position + amounts * 54
   elseif part > 0 and sums_count and sums_count ~= amounts then
     status[i] = 4
@@ -193,7 +193,7 @@ for i = 1, count do
         .. body .. pack('<I4H', part, amounts) .. pack('<' .. string.rep('d', 2 * amounts), unpack(sums)) .. charges
       homes[id] = was ~= 0 and { slot, slot_end } or nil
     else
-      resolved[id], changed[id] = was == 4 and 5 or 2, nil
+      resolved[id], changed[id] = mode == 2 and 4 or was == 4 and 5 or 2, nil
       if was == 0 then gone[#gone + 1] = id end
       -- A charge that nobody has heard of yet need not be taken back from anywhere.
       if was == 4 then call('HDEL', KEYS[3], id) end

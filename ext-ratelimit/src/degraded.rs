@@ -171,6 +171,16 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
         Ok(answer)
     }
 
+    /// As [`Ledger::charge`], for what is [overdue](Self::overdue).
+    pub async fn charge(&self, overdue: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        let Some(primary) = &self.primary else {
+            return self.fallback.charge(overdue, now_ms).await;
+        };
+        let answer = self.durable(now_ms, primary.charge(overdue, now_ms)).await?;
+        self.resolved(overdue, &answer);
+        Ok(answer)
+    }
+
     /// As [`Self::settle`].
     pub async fn release(
         &self,
@@ -321,7 +331,8 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
     }
 
     /// At most `max` reservations that memory admitted, that expired, and that no outbox settled within its grace
-    /// after Redis' return. `actual` is what was held. They stay until [`Self::settle`] has resolved them.
+    /// after Redis' return. `actual` is what was held. They stay until [`Self::charge`] or [`Self::settle`]
+    /// has resolved them.
     pub fn overdue(&self, max: usize, now_ms: i64) -> Vec<(Settlement, Caller)> {
         let grace_over = now_ms >= self.breaker.closed_at_ms().saturating_add(self.outbox_grace_ms);
         if self.is_degraded() || !grace_over {

@@ -91,6 +91,15 @@ pub struct SettledAmount {
     pub returned: i64,
 }
 
+/// How a [`Settlement`] resolves its reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Settle,
+    Release,
+    /// See [`Ledger::charge`].
+    Charge,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
     Applied,
@@ -176,6 +185,14 @@ pub trait Ledger: Send + Sync + 'static {
     fn release(
         &self,
         releases: &[Settlement],
+        now_ms: i64,
+    ) -> impl Future<Output = Result<Vec<Resolution>, LedgerError>> + Send;
+
+    /// Charges what nobody settled, as if it had expired here: a settlement that comes after all replaces it. Who calls
+    /// publishes it. `actual` is what was held, and there are no reports (`part` is 0).
+    fn charge(
+        &self,
+        overdue: &[Settlement],
         now_ms: i64,
     ) -> impl Future<Output = Result<Vec<Resolution>, LedgerError>> + Send;
 

@@ -103,7 +103,7 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
         if overdue.is_empty() {
             return;
         }
-        match self.ledger.settle(&overdue, now_ms).await {
+        match self.ledger.charge(&overdue, now_ms).await {
             Ok(resolutions) => {
                 let charged = overdue
                     .iter()

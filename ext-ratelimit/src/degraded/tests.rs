@@ -83,6 +83,10 @@ impl Ledger for Arc<Fake> {
         Ok(vec![Resolution::Applied; releases.len()])
     }
 
+    async fn charge(&self, overdue: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        self.settle(overdue, now_ms).await
+    }
+
     async fn status(
         &self,
         _: WorkspaceId,

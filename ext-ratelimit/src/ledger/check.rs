@@ -1,7 +1,7 @@
 //! What every store refuses, and which window a settlement belongs to. Pure.
 
 use super::{
-    BucketStatus, LedgerError, QuotaResult, Reserve, SettledAmount, Settlement, Spent, calendar_memo,
+    BucketStatus, LedgerError, Manner, QuotaResult, Reserve, SettledAmount, Settlement, Spent, calendar_memo,
 };
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, QUOTAS_MAX, Quota, QuotaKind, Unit, is_partition};
 use rateguard_model::window::{Bounds, Window};
@@ -89,13 +89,13 @@ pub(super) fn spent(spent: &Spent) -> Result<(), LedgerError> {
 }
 
 /// Whether a settlement can be applied at all.
-pub(super) fn settlement(settlement: &Settlement, release: bool, now_ms: i64) -> bool {
+pub(super) fn settlement(settlement: &Settlement, manner: Manner, now_ms: i64) -> bool {
     settlement.amounts.len() <= QUOTAS_MAX
         && (0..=AMOUNT_MAX).contains(&settlement.reserved_at_ms)
-        && (settlement.part == 0 || !release && settlement.amounts.iter().all(is_reportable))
+        && (settlement.part == 0 || manner == Manner::Settle && settlement.amounts.iter().all(is_reportable))
         && settlement.amounts.iter().enumerate().all(|(i, amount)| {
             quota(&amount.quota).is_ok()
-                && (release || (0..=AMOUNT_MAX).contains(&amount.actual))
+                && (manner == Manner::Release || (0..=AMOUNT_MAX).contains(&amount.actual))
                 && (0..=AMOUNT_MAX).contains(&amount.window_start_ms)
                 && !settlement
                     .amounts

@@ -13,8 +13,8 @@ mod resolve;
 
 use super::check;
 use super::{
-    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Reserve, Reserved, Resolution, Settlement,
-    Spent,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Manner, Reserve, Reserved, Resolution,
+    Settlement, Spent,
 };
 use bucket::Bucket;
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
@@ -136,7 +136,8 @@ impl Ledger for MemoryLedger {
     }
 
     async fn settle(&self, settlements: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
-        self.lock(now_ms).resolve(settlements, false, now_ms, self.bounds)
+        self.lock(now_ms)
+            .resolve(settlements, Manner::Settle, now_ms, self.bounds)
     }
 
     async fn renew(
@@ -156,7 +157,13 @@ impl Ledger for MemoryLedger {
     }
 
     async fn release(&self, releases: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
-        self.lock(now_ms).resolve(releases, true, now_ms, self.bounds)
+        self.lock(now_ms)
+            .resolve(releases, Manner::Release, now_ms, self.bounds)
+    }
+
+    async fn charge(&self, overdue: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        self.lock(now_ms)
+            .resolve(overdue, Manner::Charge, now_ms, self.bounds)
     }
 
     async fn status(

@@ -16,8 +16,8 @@ mod sweep;
 
 use super::check;
 use super::{
-    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Reserve, Reserved, Resolution, Settlement,
-    Spent,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Manner, Reserve, Reserved, Resolution,
+    Settlement, Spent,
 };
 use crate::keys::{self, WorkspaceKeys};
 use futures_util::future::try_join_all;
@@ -224,13 +224,13 @@ impl RedisLedger {
     async fn resolve(
         &self,
         settlements: &[Settlement],
-        release: bool,
+        manner: Manner,
         now_ms: i64,
     ) -> Result<Vec<Resolution>, LedgerError> {
         let mut resolutions = vec![Resolution::Invalid; settlements.len()];
         let mut by_workspace: BTreeMap<WorkspaceId, Vec<usize>> = BTreeMap::new();
         for (i, settlement) in settlements.iter().enumerate() {
-            if check::settlement(settlement, release, now_ms) {
+            if check::settlement(settlement, manner, now_ms) {
                 by_workspace.entry(settlement.workspace_id).or_default().push(i);
             }
         }
@@ -240,7 +240,7 @@ impl RedisLedger {
             .collect();
         let calls = batches.iter().map(|batch| {
             let batch: Vec<&Settlement> = batch.iter().filter_map(|i| settlements.get(*i)).collect();
-            async move { self.resolve_batch(&batch, release).await }
+            async move { self.resolve_batch(&batch, manner).await }
         });
         let answers = try_join_all(calls).await?;
         for (batch, answer) in batches.iter().zip(answers) {
@@ -257,7 +257,7 @@ impl RedisLedger {
     async fn resolve_batch(
         &self,
         batch: &[&Settlement],
-        release: bool,
+        manner: Manner,
     ) -> Result<Vec<Resolution>, LedgerError> {
         let Some(workspace_id) = batch.first().map(|settlement| settlement.workspace_id) else {
             return Ok(Vec::new());
@@ -291,7 +291,7 @@ impl RedisLedger {
         }
         let mut header = Packer::default();
         header
-            .byte(u8::from(release))
+            .byte(manner as u8)
             .number(check::MEMORY_MS)
             .short(batch.len());
         header.short(slots.keys.len()).short(buckets.keys.len());
@@ -330,7 +330,7 @@ impl Ledger for RedisLedger {
     }
 
     async fn settle(&self, settlements: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
-        self.resolve(settlements, false, now_ms).await
+        self.resolve(settlements, Manner::Settle, now_ms).await
     }
 
     async fn renew(
@@ -374,7 +374,11 @@ impl Ledger for RedisLedger {
     }
 
     async fn release(&self, releases: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
-        self.resolve(releases, true, now_ms).await
+        self.resolve(releases, Manner::Release, now_ms).await
+    }
+
+    async fn charge(&self, overdue: &[Settlement], now_ms: i64) -> Result<Vec<Resolution>, LedgerError> {
+        self.resolve(overdue, Manner::Charge, now_ms).await
     }
 
     async fn status(

@@ -27,6 +27,8 @@ enum Operation {
     /// Reports on an id, in one batch: number, what was given back of a hundred held, and the actual amount.
     Report(usize, Vec<(u32, i64, Actual)>),
     Release(usize),
+    /// As what memory admitted in an outage and nobody settled.
+    Charge(usize),
     Renew(usize),
     Advance(i64),
     Sweep(usize),
@@ -90,6 +92,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (id.clone(), proptest::collection::vec((1..6_u32, 0..=100_i64, actual()), 1..4))
             .prop_map(|(id, reports)| Operation::Report(id, reports)),
         1 => id.clone().prop_map(Operation::Release),
+        1 => id.clone().prop_map(Operation::Charge),
         1 => id.prop_map(Operation::Renew),
         3 => (0..40_i64).prop_map(Operation::Advance),
         2 => (0..3_000_i64).prop_map(Operation::Advance),
@@ -211,6 +214,19 @@ impl Books {
         if let Some(amount) = self.open.remove(&id) {
             self.charged.insert(id, amount);
         }
+    }
+
+    /// Charged whole, whatever was reported before.
+    fn overdue(&mut self, settlement: &Settlement, resolution: Resolution) {
+        if resolution != Resolution::Applied {
+            return;
+        }
+        self.open.remove(&settlement.id);
+        self.reported.remove(&settlement.id);
+        let total = settlement.amounts.iter().find(|amount| is_total(&amount.quota));
+        let held = total.map_or(0, |amount| amount.actual);
+        let before = self.charged.insert(settlement.id, held);
+        assert_eq!(before, None, "charged twice");
     }
 
     fn spent(&self) -> i64 {
@@ -418,6 +434,16 @@ impl<'a> Pair<'a> {
                     redis.release(&batch, now_ms).await,
                 )?;
                 self.note_resolved(&batch[0], resolutions[0], true);
+            }
+            Operation::Charge(i) => {
+                let batch = [self.settlement(*i, Actual::AsHeld)];
+                let resolutions = same(
+                    "charge",
+                    memory.charge(&batch, now_ms).await,
+                    redis.charge(&batch, now_ms).await,
+                )?;
+                self.books.overdue(&batch[0], resolutions[0]);
+                self.note_early(&batch[0], resolutions[0]);
             }
             Operation::Renew(i) => {
                 let keys = [(self.workspace_id, self.requests[*i].id)];

@@ -151,7 +151,7 @@ async fn rl_08_what_was_admitted_from_memory_and_never_settled_is_billed_after_t
         .into_inner();
     assert_eq!((answer.outcome(), answer.degraded), (v1::Outcome::Admitted, true));
     redis.restart();
-    until("it is charged", || {
+    let spends = |spent: i64| {
         let mut client = client.clone();
         async move {
             let request = v1::BudgetStatusRequest {
@@ -159,10 +159,10 @@ async fn rl_08_what_was_admitted_from_memory_and_never_settled_is_billed_after_t
                 budget_ids: Vec::new(),
             };
             let answer = client.budget_status(call(request)).await;
-            answer.is_ok_and(|a| a.into_inner().budgets[0].spent == 90)
+            answer.is_ok_and(|a| a.into_inner().budgets[0].spent == spent)
         }
-    })
-    .await;
+    };
+    until("it is charged", || spends(90)).await;
     until("it is published", || async { !events(&redis).is_empty() }).await;
     let event = events(&redis).remove(0);
     assert_eq!((event.event_id, event.cost_nanos), (reservation_id(2), 90));
@@ -174,6 +174,20 @@ async fn rl_08_what_was_admitted_from_memory_and_never_settled_is_billed_after_t
         service.metric("rateguard_limits_pending_reservations").await == 0.0
     })
     .await;
+    // An outbox that comes later than its grace has the last word, once.
+    let late = v1::SettleRequest {
+        settlements: vec![settlement(2, vec![budget(1_000, 90)], &answer, 30)],
+    };
+    for _ in 0..2 {
+        let mut client = client.clone();
+        let settled = client
+            .settle(call(late.clone()))
+            .await
+            .expect("durable")
+            .into_inner();
+        assert_eq!(settled.statuses().next(), Some(v1::ResolutionStatus::Replaced));
+        assert!(spends(30).await, "the charge is replaced");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use super::bucket::{Bucket, Change};
 use super::{MemoryBounds, Phase, Record, Reports, ReservationKey, State, bucket_key};
 use crate::ledger::check::{self, MEMORY_MS};
-use crate::ledger::{LedgerError, Resolution, Settlement};
+use crate::ledger::{LedgerError, Manner, Resolution, Settlement};
 
 impl Record {
     /// Whether it was made, or reported on, with so many amounts.
@@ -22,7 +22,7 @@ impl State {
     pub(super) fn resolve(
         &mut self,
         settlements: &[Settlement],
-        release: bool,
+        manner: Manner,
         now_ms: i64,
         bounds: MemoryBounds,
     ) -> Result<Vec<Resolution>, LedgerError> {
@@ -30,8 +30,8 @@ impl State {
             self.has_room_to_settle(settlement, now_ms, bounds)?;
         }
         let resolve = |settlement: &Settlement| {
-            if check::settlement(settlement, release, now_ms) {
-                self.resolve_one(settlement, release, now_ms)
+            if check::settlement(settlement, manner, now_ms) {
+                self.resolve_one(settlement, manner, now_ms)
             } else {
                 Resolution::Invalid
             }
@@ -39,7 +39,7 @@ impl State {
         Ok(settlements.iter().map(resolve).collect())
     }
 
-    fn resolve_one(&mut self, settlement: &Settlement, release: bool, now_ms: i64) -> Resolution {
+    fn resolve_one(&mut self, settlement: &Settlement, manner: Manner, now_ms: i64) -> Resolution {
         let part = settlement.part;
         let key = (settlement.workspace_id, settlement.id);
         let mut record = self.records.remove(&key).unwrap_or(Record {
@@ -49,10 +49,13 @@ impl State {
             reports: Reports::default(),
         });
         let resolution = match record.phase {
-            Phase::Resolved { was_charged: true } if part == 0 => Resolution::Replaced,
+            Phase::Resolved { was_charged: true } if part == 0 && manner != Manner::Charge => {
+                Resolution::Replaced
+            }
             Phase::Resolved { .. } => Resolution::Duplicate,
             _ if part > 0 && part <= record.reports.last => Resolution::Duplicate,
             _ if part > 0 && !record.has_amounts(settlement.amounts.len()) => Resolution::Invalid,
+            Phase::Expired if manner == Manner::Charge => Resolution::Duplicate,
             Phase::Expired if part == 0 => Resolution::Replaced,
             Phase::Unseen | Phase::Admitted | Phase::Open { .. } | Phase::Expired => Resolution::Applied,
         };
@@ -78,7 +81,8 @@ impl State {
             } else {
                 returned.max(before)
             };
-            let actual = if release { 0 } else { amount.actual };
+            let is_released = manner == Manner::Release;
+            let actual = if is_released { 0 } else { amount.actual };
             sums.push((after, actual));
             let bucket_key = bucket_key(settlement.workspace_id, &amount.quota);
             if !record.skipped.contains(&bucket_key) {
@@ -108,7 +112,12 @@ impl State {
             if expired {
                 self.expired.remove(&key);
             }
-            record.phase = Phase::Resolved { was_charged: expired };
+            record.phase = if manner == Manner::Charge {
+                record.reports = Reports::default();
+                Phase::Expired
+            } else {
+                Phase::Resolved { was_charged: expired }
+            };
             self.resolved.push_back((now_ms + MEMORY_MS, key));
         }
         self.records.insert(key, record);
