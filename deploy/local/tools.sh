@@ -34,6 +34,17 @@ ensure_tools() {
   ensure_wasm
   ensure_envoy
   choose_target_folder
+  claim_target_folder
+}
+
+# Checkouts share a target folder, and cargo takes what another one compiled for this one's where our files are older;
+# but programs know the folder that they were compiled in. Registry crates stay.
+claim_target_folder() {
+  local owner=$CARGO_TARGET_DIR/checkout
+  [[ $(cat "$owner" 2>/dev/null) != "$PWD" ]] || return 0
+  mkdir -p "$CARGO_TARGET_DIR"
+  rm -rf "$CARGO_TARGET_DIR"/{debug,release}/.fingerprint/{rateguard,xtask}*
+  printf '%s\n' "$PWD" >"$owner"
 }
 
 require_rust() {
