@@ -1,7 +1,9 @@
 //! The switch between two ledgers, with fakes on both sides: who is asked, what is acknowledged, what is remembered.
 
 use super::*;
-use rateguard_model::quota::Unit;
+use crate::degraded::admit::RETRY_AFTER_MS;
+use crate::ledger::QuotaResult;
+use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, QuotaKind, Unit};
 use rateguard_model::window::{Bounds, Window};
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -1,8 +1,9 @@
 //! Reservations that nobody resolved: charging them, and telling which await publishing.
 
+use super::RedisLedger;
 use super::key_list::KeyList;
 use super::pack::{self, Packer};
-use super::{BATCH_MAX, RedisLedger};
+use super::resolve::BATCH_MAX;
 use crate::keys::WorkspaceKeys;
 use crate::ledger::check;
 use crate::ledger::{Caller, Expired, LedgerError};
