@@ -26,7 +26,7 @@ const DAYS: u64 = 28;
 const ROUNDS: usize = 5;
 
 /// All that a row goes to.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 14] = [
     "api_events",
     "usage_minute",
     "usage_hour",
@@ -34,15 +34,21 @@ const TABLES: [&str; 9] = [
     "latency_minute",
     "latency_hour",
     "latency_day",
+    "latency_model_hour",
+    "latency_model_day",
+    "latency_api_hour",
+    "latency_key_hour",
+    "latency_key_day",
     "tags_hour",
     "spend_ledger",
 ];
 
 /// The busiest API and key, and ones that are seldom used.
-const QUESTIONS: [&str; 25] = [
+const QUESTIONS: [&str; 28] = [
     "summary",
     "summary?compare=previous",
     "summary?keyId=00000003-0000-7000-8000-000000000000",
+    "summary?keyId=00000003-0000-7000-8000-000000000000&compare=previous",
     "requests",
     "requests?compare=previous",
     "requests?model=model-0",
@@ -59,6 +65,8 @@ const QUESTIONS: [&str; 25] = [
     "latency",
     "latency?compare=previous",
     "latency?model=model-0",
+    "latency?keyId=00000003-0000-7000-8000-000000000000",
+    "latency?keyId=00000003-0000-7000-8000-000000000000&model=model-0",
     "events?limit=50",
     "events?limit=50&status=5xx",
     "events?limit=50&minLatencyMs=20000",

@@ -5,6 +5,10 @@
 //!
 //! `${on_cluster}` and `${replicated}` in a file become nothing on one server, `ON CLUSTER name` and `Replicated` where
 //! `CLICKHOUSE_CLUSTER` names a cluster; its servers' default replica path and macros apply.
+//!
+//! A file that makes a new rollup also fills it. `${newest_received_ms}` is when the newest row was received that was
+//! there, and `${backfill}` are the settings under which an `INSERT … SELECT` can be run again: the same rows in the same
+//! blocks, of which those that are there change nothing.
 
 use super::Endpoint;
 use crate::hex;
@@ -36,7 +40,15 @@ const MIGRATIONS: &[Migration] = migrations! {
     4 "0004_tags";
     5 "0005_spend_ledger";
     6 "0006_bus_marks";
+    7 "0007_latency_rollups";
 };
+
+/// Blocks are cut by rows alone, because what a sketch takes in memory varies. Groups and orders may go to disk.
+const BACKFILL_SETTINGS: &str = "insert_deduplicate = 1, deduplicate_blocks_in_dependent_materialized_views = 1, \
+    max_insert_threads = 1, min_insert_block_size_rows = 100000, min_insert_block_size_bytes = 0, \
+    max_bytes_before_external_group_by = 1000000000, max_bytes_before_external_sort = 1000000000";
+
+const NEWEST_RECEIVED: &str = "${newest_received_ms}";
 
 const APPLIED_TABLE: &str = "\
 CREATE TABLE IF NOT EXISTS schema_migrations ${on_cluster}
@@ -99,7 +111,11 @@ pub async fn run(endpoint: &Endpoint) -> Result<usize, MigrateError> {
 }
 
 async fn apply(client: &Client, endpoint: &Endpoint, migration: &Migration) -> Result<(), MigrateError> {
-    let sql = fill(migration.sql, endpoint);
+    let mut sql = fill(migration.sql, endpoint);
+    if sql.contains(NEWEST_RECEIVED) {
+        let newest = newest_received_ms(client).await?;
+        sql = sql.replace(NEWEST_RECEIVED, &newest.to_string());
+    }
     for (index, statement) in statements(&sql).enumerate() {
         let outcome = client.query_raw(statement).execute().await;
         outcome.map_err(|source| MigrateError::Statement {
@@ -109,6 +125,15 @@ async fn apply(client: &Client, endpoint: &Endpoint, migration: &Migration) -> R
         })?;
     }
     Ok(())
+}
+
+/// When the newest row of `api_events` was received, Unix milliseconds; 0 where there is none.
+async fn newest_received_ms(client: &Client) -> Result<i64, MigrateError> {
+    client
+        .query("SELECT toUnixTimestamp64Milli(max(received_at)) FROM api_events")
+        .fetch_one::<i64>()
+        .await
+        .map_err(MigrateError::Query)
 }
 
 /// Checksums by version.
@@ -143,6 +168,7 @@ fn fill(sql: &str, endpoint: &Endpoint) -> String {
     };
     sql.replace("${on_cluster}", &on_cluster)
         .replace("${replicated}", replicated)
+        .replace("${backfill}", BACKFILL_SETTINGS)
 }
 
 #[cfg(test)]
@@ -171,12 +197,23 @@ mod tests {
         for migration in MIGRATIONS {
             let sql = fill(migration.sql, &cluster);
             for statement in statements(&sql) {
-                assert!(statement.contains("IF NOT EXISTS"), "{statement}");
+                if statement.contains("INSERT INTO") {
+                    // On one server; the others take its rows.
+                    assert!(statement.contains(BACKFILL_SETTINGS), "{statement}");
+                    assert!(
+                        statement.contains("insert_deduplication_token = '0"),
+                        "{statement}"
+                    );
+                    assert!(statement.contains("ORDER BY"), "{statement}");
+                    continue;
+                }
+                let again = ["IF NOT EXISTS", "DROP VIEW IF EXISTS"];
+                assert!(again.iter().any(|words| statement.contains(words)), "{statement}");
                 assert!(statement.contains("ON CLUSTER main"), "{statement}");
                 let engine = statement.contains("ENGINE = ");
                 assert_eq!(engine, statement.contains("ENGINE = Replicated"), "{statement}");
             }
-            assert!(!sql.contains("${"), "{sql}");
+            assert!(!sql.replace(NEWEST_RECEIVED, "").contains("${"), "{sql}");
         }
     }
 }

@@ -144,18 +144,31 @@ struct Rollup {
 
 /// The rows of a plan's parts, as `(…)` for a FROM. `columns` are the tables' own.
 fn parts(rollup: &Rollup, columns: &str, plan: &Plan, filter: &Filter) -> String {
-    let condition = filter.condition();
-    let tables = [
-        (rollup.minute, plan.minutes),
-        (rollup.hour, plan.hours),
-        (rollup.day, plan.days),
-    ];
-    let selects = tables.into_iter().filter_map(|(from, spans)| {
-        let spans: Vec<String> = spans.into_iter().filter(|s| !s.is_empty()).map(within).collect();
-        let spans = spans.join(" OR ");
-        (!spans.is_empty()).then(|| format!("SELECT {columns} {from} AND ({spans}){condition}"))
-    });
-    format!("({})", selects.collect::<Vec<_>>().join(" UNION ALL "))
+    union(&[
+        part(rollup.minute, columns, plan.minutes, filter),
+        part(rollup.hour, columns, plan.hours, filter),
+        part(rollup.day, columns, plan.days, filter),
+    ])
+}
+
+/// What is read of one table; none where nothing is.
+fn part(from: &str, columns: &str, spans: [Span; 2], filter: &Filter) -> Option<String> {
+    let spans = either(spans, within)?;
+    Some(format!(
+        "SELECT {columns} {from} AND ({spans}){}",
+        filter.condition()
+    ))
+}
+
+fn union(selects: &[Option<String>]) -> String {
+    let selects: Vec<&str> = selects.iter().flatten().map(String::as_str).collect();
+    format!("({})", selects.join(" UNION ALL "))
+}
+
+/// A condition that rows of any span meet; none where all are empty.
+fn either(spans: [Span; 2], within: fn(Span) -> String) -> Option<String> {
+    let spans: Vec<String> = spans.into_iter().filter(|s| !s.is_empty()).map(within).collect();
+    (!spans.is_empty()).then(|| spans.join(" OR "))
 }
 
 /// Numbers of our own: nothing of a request is in them.

@@ -1,21 +1,21 @@
 //! Any few rows and any question: what is read equals a naive pass over the rows. What fails is shrunk.
 //!
-//! Each case is a workspace of its own in one database, so that a case costs an insert and four queries.
+//! Each case is a workspace of its own in one database, so that a case costs an insert and six queries.
 
 use crate::clickhouse_engine::fresh_database;
 use crate::events::{insert, now_ms};
-use crate::query::{MINUTE_MS, Sums, add, bucket_ms};
+use crate::query::{MINUTE_MS, Sums, add, bucket_ms, is_quantile, latencies};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rateguard_api::name::{CostGrouping, Granularity};
-use rateguard_control_plane::analytics::query::range::{MINUTE, Plan};
-use rateguard_control_plane::analytics::query::{Filter, usage};
+use rateguard_control_plane::analytics::query::range::{Kept, Plan};
+use rateguard_control_plane::analytics::query::{Filter, latency, usage};
 use rateguard_control_plane::analytics::{ApiEvent, Endpoint, Reader, Receipt};
 use rateguard_wire::v1;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 const CASES: u32 = 32;
@@ -34,6 +34,7 @@ struct Fact {
     model: usize,
     status: u32,
     cost_nanos: i64,
+    latency_ms: u32,
     /// A late settlement's difference.
     late: Option<i64>,
 }
@@ -54,14 +55,16 @@ fn fact() -> impl Strategy<Value = Fact> {
     let status = prop::sample::select(vec![0, 200, 404, 429, 500]);
     let late = prop::option::weighted(0.2, -1_000_000..1_000_000_i64);
     let of = (0..2_u8, 0..2_u8, 0..MODELS.len());
-    (0..PAST * MINUTE_MS, of, status, 0..1_i64 << 36, late).prop_map(
-        |(age_ms, (api, key, model), status, cost_nanos, late)| Fact {
+    let latency_ms = prop::sample::select(vec![0, 1, 17, 250, 4_000, 90_000]);
+    (0..PAST * MINUTE_MS, of, status, 0..1_i64 << 36, latency_ms, late).prop_map(
+        |(age_ms, (api, key, model), status, cost_nanos, latency_ms, late)| Fact {
             age_ms,
             api,
             key,
             model,
             status,
             cost_nanos,
+            latency_ms,
             late,
         },
     )
@@ -71,7 +74,7 @@ fn question() -> impl Strategy<Value = Question> {
     let granularity = prop::sample::select(vec![Granularity::Minute, Granularity::Hour, Granularity::Day]);
     let of = (
         prop::option::weighted(0.3, 0..2_u8),
-        prop::option::weighted(0.3, 0..2_u8),
+        prop::option::weighted(0.5, 0..2_u8),
         prop::option::weighted(0.3, 0..MODELS.len()),
     );
     (1..PAST, 1..PAST, granularity, 0..ZONES.len(), of).prop_map(
@@ -115,6 +118,9 @@ fn rows(facts: &[Fact], case: u128, now_ms: i64) -> Vec<ApiEvent> {
             model: MODELS[fact.model].into(),
             status_code: fact.status,
             cost_nanos: fact.cost_nanos,
+            latency_ms: fact.latency_ms,
+            upstream_latency_ms: fact.latency_ms / 2,
+            ttft_ms: fact.latency_ms / 4,
             ..v1::RequestEvent::default()
         };
         if let Some(late) = fact.late {
@@ -154,7 +160,7 @@ async fn check(
     let start_ms = (now_ms - asked.start * MINUTE_MS).div_euclid(MINUTE_MS) * MINUTE_MS;
     let end_ms = start_ms + asked.length * MINUTE_MS;
     let range = (instant(start_ms), instant(end_ms));
-    let plan = |granularity| Plan::new(range, granularity, MINUTE, zone, instant(now_ms)).unwrap();
+    let plan = |granularity| Plan::new(range, granularity, Kept::ROLLUPS, zone, instant(now_ms)).unwrap();
     let filter = Filter {
         api_id: asked.api.map(|n| id(3, n)),
         key_id: asked.key.map(|n| id(2, n)),
@@ -216,6 +222,66 @@ async fn check(
     let found: Vec<Sums> = found.iter().map(sums_of).collect();
     let busy = (total.0 != 0 || total.2 != 0).then_some(total);
     prop_assert_eq!(found, busy.into_iter().collect::<Vec<_>>(), "by endpoint");
+
+    let (chart, whole) = if filter.key_id.is_some() {
+        let plan = |granularity| Plan::new(range, granularity, Kept::OF_KEYS, zone, instant(now_ms)).unwrap();
+        (plan(Some(asked.granularity)), plan(None))
+    } else {
+        (plan_of_chart, whole)
+    };
+    let found = reader.latency(workspace_id, &chart, &filter).await.unwrap();
+    let found_total = reader.latency_total(workspace_id, &whole, &filter).await.unwrap();
+    let mut by_bucket: BTreeMap<i64, Vec<&ApiEvent>> = BTreeMap::new();
+    for at_ms in (start_ms..end_ms).step_by(MINUTE_MS as usize) {
+        by_bucket.entry(bucket_ms(at_ms, name, zone)).or_default();
+    }
+    for row in &of {
+        by_bucket
+            .get_mut(&bucket_ms(row.timestamp, name, zone))
+            .unwrap()
+            .push(row);
+    }
+    prop_assert_eq!(found.over_time.len(), by_bucket.len());
+    for (quantiles, rows) in found.over_time.iter().zip(by_bucket.values()) {
+        check_quantiles(quantiles, rows, "latency over time")?;
+    }
+    check_quantiles(&found.total, &of, "latency in total")?;
+    check_quantiles(&found_total, &of, "latency of the summary")?;
+    let ids: BTreeSet<Uuid> = of.iter().map(|row| row.api_id).collect();
+    prop_assert_eq!(found.by_api.keys().copied().collect::<BTreeSet<_>>(), ids);
+    for (id, quantiles) in &found.by_api {
+        let rows: Vec<&ApiEvent> = of.iter().filter(|row| row.api_id == *id).copied().collect();
+        check_quantiles(quantiles, &rows, "latency by API")?;
+    }
+    Ok(())
+}
+
+/// Percentiles of a group, all three kinds, against those of its rows.
+fn check_quantiles(found: &latency::Quantiles, rows: &[&ApiEvent], of: &str) -> Result<(), TestCaseError> {
+    let ttft = rows.iter().filter(|row| row.revision == 0 && row.ttft_ms != 0);
+    let answered = rows
+        .iter()
+        .filter(|row| row.revision == 0 && row.status_code != 0);
+    for (found, values) in [
+        (&found.latency, latencies(rows)),
+        (
+            &found.upstream_latency,
+            answered.map(|row| row.upstream_latency_ms).collect(),
+        ),
+        (&found.ttft, ttft.map(|row| row.ttft_ms).collect()),
+    ] {
+        for (n, level) in [0.5, 0.95, 0.99].into_iter().enumerate() {
+            let quantile = found.get(n).copied().filter(|value| value.is_finite());
+            prop_assert!(
+                is_quantile(quantile, level, values.clone()),
+                "{}: {:?} at {} of {:?}",
+                of,
+                quantile,
+                level,
+                values
+            );
+        }
+    }
     Ok(())
 }
 

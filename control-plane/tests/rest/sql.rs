@@ -223,8 +223,11 @@ const ROLLUPS: &[&str] = &[
     "usage_hour",
     "usage_day",
     "latency_minute",
-    "latency_hour",
-    "latency_day",
+    "latency_model_hour",
+    "latency_model_day",
+    "latency_api_hour",
+    "latency_key_hour",
+    "latency_key_day",
     "tags_hour",
     "spend_ledger",
 ];

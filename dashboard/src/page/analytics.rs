@@ -39,13 +39,7 @@ pub fn Analytics(props: &Props) -> Html {
     let summary = use_part::<Figures>(here, &look, "summary", &filters);
     let requests = use_part::<Requests>(here, &look, "requests", &filters);
     let top = use_part::<TopEndpoints>(here, &look, "top-endpoints", &filters);
-    // The percentiles are not kept by key.
-    let of_all: Vec<Filter> = filters
-        .iter()
-        .filter(|(name, _)| *name != "keyId")
-        .cloned()
-        .collect();
-    let latency = use_part::<Latency>(here, &look, "latency", &of_all);
+    let latency = use_part::<Latency>(here, &look, "latency", &filters);
     use_following(
         &look,
         vec![

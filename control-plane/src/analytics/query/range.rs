@@ -1,8 +1,8 @@
 //! Ranges of time, the buckets that a chart has of them, and the rollups that hold them.
 //!
 //! A range is read from as few rows as its ends and buckets allow: whole days from the table of days, what is left at
-//! its ends from hours and minutes. Tables forget: before the last 31 days there are hours only, before the last 399
-//! whole days of UTC, and ranges are rounded outwards to what there is.
+//! its ends from hours and minutes. Tables forget: before the last 31 days (of one key's percentiles 29) there are hours
+//! only, before the last 399 whole days of UTC, and ranges are rounded outwards to what there is.
 
 use chrono::{DateTime, Days, NaiveTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
@@ -18,9 +18,33 @@ pub const POINTS_MAX: i64 = 1_500;
 /// Of one range.
 pub const DAYS_MAX: i64 = 1_500;
 
-/// A day less than the tables of minutes and of hours keep (`migrations/clickhouse`).
-const MINUTES_KEPT_DAYS: i64 = 31;
+/// A day less than the tables of hours keep (`migrations/clickhouse`).
 const HOURS_KEPT_DAYS: i64 = 399;
+
+/// What the tables to be read have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The finest, in seconds.
+    pub grain: i64,
+    /// Minutes: a day less than they are kept. Where `grain` is an hour, nobody asks.
+    pub minutes_days: i64,
+}
+
+impl Kept {
+    pub const ROLLUPS: Self = Self {
+        grain: MINUTE,
+        minutes_days: 31,
+    };
+    /// Percentiles of one key, whose minutes are the raw rows.
+    pub const OF_KEYS: Self = Self {
+        grain: MINUTE,
+        minutes_days: 29,
+    };
+    pub const TAGS: Self = Self {
+        grain: HOUR,
+        ..Self::ROLLUPS
+    };
+}
 
 /// ClickHouse's DateTime ends in 2106.
 const TIME_MAX: i64 = u32::MAX as i64;
@@ -110,21 +134,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `granularity` none: one bucket. `grain` is the finest that the tables to be read have, in seconds.
+    /// `granularity` none: one bucket.
     pub fn new(
         (start, end): (DateTime<Utc>, DateTime<Utc>),
         granularity: Option<Granularity>,
-        grain: i64,
+        kept: Kept,
         time_zone: Tz,
         now: DateTime<Utc>,
     ) -> Result<Self, RangeError> {
         let now = now.timestamp();
-        let hours_from = floor(now - MINUTES_KEPT_DAYS * DAY, HOUR);
+        let hours_from = floor(now - kept.minutes_days * DAY, HOUR);
         let days_from = floor(now - HOURS_KEPT_DAYS * DAY, DAY);
         let grain_at = |at: i64| match at {
             at if at < days_from => DAY,
-            at if at < hours_from => HOUR.max(grain),
-            _ => grain,
+            at if at < hours_from => HOUR.max(kept.grain),
+            _ => kept.grain,
         };
         let end_second = end.timestamp() + i64::from(end.timestamp_subsec_nanos() > 0);
         let span = Span {
@@ -138,7 +162,10 @@ impl Plan {
             Some(Granularity::Minute) if span.start < hours_from => {
                 return Err(refuse(
                     "granularity",
-                    "minutes are kept for 31 days; ask for `hour` or a later `start`",
+                    format!(
+                        "minutes are kept for {} days; ask for `hour` or a later `start`",
+                        kept.minutes_days
+                    ),
                 ));
             }
             Some(Granularity::Hour) if span.start < days_from => {
@@ -316,7 +343,7 @@ mod tests {
         Plan::new(
             (instant(start), instant(end)),
             granularity,
-            MINUTE,
+            Kept::ROLLUPS,
             zone,
             instant(NOW),
         )

@@ -1,7 +1,7 @@
 //! Requests over time, the summary, the busiest endpoints, latency.
 
 use super::parameters::{
-    ChartParams, EndpointParams, LatencyParams, Params, Plans, SummaryParams, asked, filter, limit,
+    ChartParams, EndpointParams, LatencyParams, Params, Plans, SummaryParams, asked, filter, kept, limit,
 };
 use super::{Own, reader, show};
 use crate::analytics::Reader;
@@ -55,17 +55,20 @@ async fn requests(
         let sums = reader.usage_over_time(workspace_id, plan, &filter).await?;
         Ok(show::points(plan, &sums))
     };
-    let previous = match &plans.previous {
-        Some(plan) => Some(body::PreviousRequests {
-            range: show::range(plan),
-            data: points(plan).await?,
-        }),
-        None => None,
+    let previous = async {
+        Ok(match &plans.previous {
+            Some(plan) => Some(body::PreviousRequests {
+                range: show::range(plan),
+                data: points(plan).await?,
+            }),
+            None => None,
+        })
     };
+    let (data, previous) = tokio::try_join!(points(&plans.current), previous)?;
     Ok(Json(body::Requests {
         range: show::range(&plans.current),
         granularity,
-        data: points(&plans.current).await?,
+        data,
         previous,
     }))
 }
@@ -93,14 +96,18 @@ async fn summary(
     let asked = asked(params.start.as_deref(), params.end.as_deref(), now)?;
     let filter = filter(params.api_id.as_deref(), params.key_id.as_deref(), params.model)?;
     let time_zone = access.membership.workspace.time_zone;
-    let plans = Plans::new(asked, None, params.compare, time_zone, now)?;
+    let plans = Plans::of(kept(&filter), asked, None, params.compare, time_zone, now)?;
     let reader = reader(&state, &access)?;
     let workspace_id = access.workspace_id();
-    let mut summary = figures(reader, workspace_id, &plans.current, &filter).await?;
-    if let Some(plan) = &plans.previous {
-        let previous = figures(reader, workspace_id, plan, &filter).await?;
-        summary.previous = Some(Box::new(previous));
-    }
+    let previous = async {
+        Ok(match &plans.previous {
+            Some(plan) => Some(figures(reader, workspace_id, plan, &filter).await?),
+            None => None,
+        })
+    };
+    let current = figures(reader, workspace_id, &plans.current, &filter);
+    let (mut summary, previous) = tokio::try_join!(current, previous)?;
+    summary.previous = previous.map(Box::new);
     Ok(Json(summary))
 }
 
@@ -184,26 +191,36 @@ async fn latency(
 ) -> Result<Json<body::Latency>, ApiError> {
     let now = state.now();
     let asked = asked(params.start.as_deref(), params.end.as_deref(), now)?;
-    let filter = filter(params.api_id.as_deref(), None, params.model)?;
+    let filter = filter(params.api_id.as_deref(), params.key_id.as_deref(), params.model)?;
     let granularity = params
         .granularity
         .unwrap_or_else(|| range::suitable(asked.0, asked.1));
     let time_zone = access.membership.workspace.time_zone;
-    let plans = Plans::new(asked, Some(granularity), params.compare, time_zone, now)?;
+    let plans = Plans::of(
+        kept(&filter),
+        asked,
+        Some(granularity),
+        params.compare,
+        time_zone,
+        now,
+    )?;
     let reader = reader(&state, &access)?;
     let workspace_id = access.workspace_id();
-    let current = reader.latency(workspace_id, &plans.current, &filter).await?;
-    let previous = match &plans.previous {
-        Some(plan) => {
-            let of = reader.latency(workspace_id, plan, &filter).await?;
-            Some(body::PreviousLatency {
-                range: show::range(plan),
-                overall: show::percentiles(&of.total),
-                data: show::latency_points(plan, &of.over_time),
-            })
-        }
-        None => None,
+    let previous = async {
+        Ok(match &plans.previous {
+            Some(plan) => {
+                let of = reader.latency(workspace_id, plan, &filter).await?;
+                Some(body::PreviousLatency {
+                    range: show::range(plan),
+                    overall: show::percentiles(&of.total),
+                    data: show::latency_points(plan, &of.over_time),
+                })
+            }
+            None => None,
+        })
     };
+    let current = reader.latency(workspace_id, &plans.current, &filter);
+    let (current, previous) = tokio::try_join!(current, previous)?;
     let ids: Vec<Uuid> = current.by_api.keys().copied().collect();
     let known = names::of_apis(
         &mut *tenant::begin(&state.db, workspace_id).await?,

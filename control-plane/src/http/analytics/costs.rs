@@ -2,7 +2,7 @@
 
 use super::parameters::{CostParams, Params, Plans, asked, filter, limit};
 use super::{Own, reader, show};
-use crate::analytics::query::range::{HOUR, MINUTE};
+use crate::analytics::query::range::Kept;
 use crate::analytics::query::usage::Sums;
 use crate::db::{names, tenant};
 use crate::http::error::ApiError;
@@ -53,9 +53,13 @@ async fn costs(
     let tag = page::text("tag", params.tag)?;
     let tag = tag.as_deref();
     // Tags are kept by the hour.
-    let grain = if by == CostGrouping::Tag { HOUR } else { MINUTE };
+    let kept = if by == CostGrouping::Tag {
+        Kept::TAGS
+    } else {
+        Kept::ROLLUPS
+    };
     let time_zone = access.membership.workspace.time_zone;
-    let plans = Plans::of_grain(asked, None, params.compare, time_zone, now, grain)?;
+    let plans = Plans::of(kept, asked, None, params.compare, time_zone, now)?;
     let reader = reader(&state, &access)?;
     let workspace_id = access.workspace_id();
     let (total, groups) = tokio::try_join!(

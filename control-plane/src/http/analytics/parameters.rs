@@ -1,7 +1,7 @@
 //! Query parameters of analytics, read and checked.
 
 use crate::analytics::query::Filter;
-use crate::analytics::query::range::{self, MINUTE, Plan};
+use crate::analytics::query::range::{self, Kept, Plan};
 use crate::http::error::ApiError;
 use crate::http::page;
 use axum::extract::FromRequestParts;
@@ -59,6 +59,7 @@ pub(super) struct SummaryParams {
     #[param(inline)]
     pub compare: Option<Comparison>,
     pub api_id: Option<String>,
+    /// Minutes of one key are kept for 29 days: an earlier range is of whole hours.
     pub key_id: Option<String>,
     pub model: Option<String>,
 }
@@ -77,6 +78,8 @@ pub(super) struct LatencyParams {
     #[param(inline)]
     pub compare: Option<Comparison>,
     pub api_id: Option<String>,
+    /// Minutes of one key are kept for 29 days: an earlier range is of whole hours.
+    pub key_id: Option<String>,
     pub model: Option<String>,
 }
 
@@ -150,6 +153,14 @@ pub(super) fn limit(text: Option<&str>, default: u32, max: u32) -> Result<u32, A
         .ok_or_else(|| ApiError::invalid("limit", format!("must be 1 to {max}")))
 }
 
+/// What there is to answer percentiles from.
+pub(super) fn kept(filter: &Filter) -> Kept {
+    match filter.key_id {
+        Some(_) => Kept::OF_KEYS,
+        None => Kept::ROLLUPS,
+    }
+}
+
 /// A range and, if asked for, the one before.
 pub(super) struct Plans {
     pub current: Plan,
@@ -164,22 +175,21 @@ impl Plans {
         time_zone: Tz,
         now: DateTime<Utc>,
     ) -> Result<Self, ApiError> {
-        Self::of_grain(asked, granularity, compare, time_zone, now, MINUTE)
+        Self::of(Kept::ROLLUPS, asked, granularity, compare, time_zone, now)
     }
 
-    /// `grain`: the finest that the tables to be read have, in seconds.
-    pub(super) fn of_grain(
+    pub(super) fn of(
+        kept: Kept,
         asked: Asked,
         granularity: Option<Granularity>,
         compare: Option<Comparison>,
         time_zone: Tz,
         now: DateTime<Utc>,
-        grain: i64,
     ) -> Result<Self, ApiError> {
-        let current = Plan::new(asked, granularity, grain, time_zone, now)?;
+        let current = Plan::new(asked, granularity, kept, time_zone, now)?;
         let previous = match compare {
             Some(Comparison::Previous) => {
-                Some(Plan::new(current.before(), granularity, grain, time_zone, now)?)
+                Some(Plan::new(current.before(), granularity, kept, time_zone, now)?)
             }
             None => None,
         };
