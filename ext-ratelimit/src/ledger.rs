@@ -37,6 +37,8 @@ pub struct Reserve {
     /// by the store's clock) or later. `None`: take them as they are.
     pub whole_since_ms: Option<i64>,
     pub quotas: Vec<Quota>,
+    /// Of a joint reservation: who it is made for. Counts nothing.
+    pub members: Vec<Member>,
 }
 
 /// Who calls what, for the event of a reservation that expires; `None` where it was not said. Counts nothing.
@@ -66,6 +68,14 @@ pub struct QuotaResult {
     pub spent: i64,
     pub reserved: i64,
     pub window_start_ms: i64,
+}
+
+/// A request of a joint reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    pub id: RequestId,
+    /// What it holds of budgets. 0..2^53.
+    pub cost_nanos: i64,
 }
 
 /// What a request really used. Stands alone.
@@ -143,6 +153,8 @@ pub struct Expired {
     pub expired_at_ms: i64,
     /// (quota, version, partition, amount charged)
     pub charges: Vec<(QuotaId, u32, String, i64)>,
+    /// Of a joint reservation: all that it was made for, also those that were settled.
+    pub members: Vec<Member>,
 }
 
 #[derive(Debug, thiserror::Error)]

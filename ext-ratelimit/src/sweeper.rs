@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::Unit;
-use rateguard_wire::v1::{RequestEvent, UsageSource};
+use rateguard_wire::v1::{self, RequestEvent, UsageSource};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,13 +163,20 @@ impl<P: Ledger, F: Ledger> Sweeper<P, F> {
             .map(|(.., amount)| *amount)
             .max()
             .unwrap_or(0);
-        event(
-            expired.id,
-            expired.workspace_id,
-            expired.caller,
-            expired.expired_at_ms,
-            cost,
-        )
+        let members = expired.members.iter().map(|member| v1::Member {
+            request_id: member.id.as_bytes().to_vec(),
+            cost_nanos: member.cost_nanos,
+        });
+        RequestEvent {
+            members: members.collect(),
+            ..event(
+                expired.id,
+                expired.workspace_id,
+                expired.caller,
+                expired.expired_at_ms,
+                cost,
+            )
+        }
     }
 }
 

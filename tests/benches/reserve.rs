@@ -84,6 +84,7 @@ async fn run(stack: &Stack, channel: &Channel, quotas: &[Quota], calls: u64) -> 
                     ttl_ms: 60_000,
                     quotas: quotas.clone(),
                     worker_id: worker as u64,
+                    members: Vec::new(),
                 });
                 request.metadata_mut().insert("authorization", token.clone());
                 let answer = client.reserve(request).await?.into_inner();

@@ -170,6 +170,7 @@ impl Case {
 
     async fn reserve_at(&self, n: u8, quotas: Vec<Quota>, now_ms: i64) -> Result<Admission, LedgerError> {
         let request = Reserve {
+            members: Vec::new(),
             id: RequestId::from_bytes([n; 16]),
             workspace_id: WorkspaceId::from_bytes([9; 16]),
             caller: Caller::default(),
@@ -415,6 +416,7 @@ async fn without_redis_memory_is_the_store_and_nothing_is_degraded() {
         Tuning::default(),
     );
     let request = Reserve {
+        members: Vec::new(),
         id: RequestId::from_bytes([1; 16]),
         workspace_id: WorkspaceId::from_bytes([9; 16]),
         caller: Caller::default(),

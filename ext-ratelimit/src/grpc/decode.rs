@@ -1,6 +1,6 @@
 //! Messages → what the ledger takes. Every refusal names the field.
 
-use crate::ledger::{Caller, Reserve, SettledAmount, Settlement};
+use crate::ledger::{Caller, Member, Reserve, SettledAmount, Settlement};
 use rateguard_model::id::{ApiId, InvalidId, KeyId, QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::{AMOUNT_MAX, QUOTAS_MAX, Quota};
 use rateguard_wire::v1;
@@ -16,6 +16,9 @@ pub(super) const EVENTS_MAX: usize = 1_000;
 
 /// Settlements and releases of one report: all leases of a worker besides those of its requests.
 pub(super) const REPORTED_MAX: usize = 4_000;
+
+/// Requests of one joint reservation.
+const MEMBERS_MAX: usize = 128;
 
 /// Longest life of a reservation between renewals: an hour.
 const TTL_MS_MAX: u32 = 3_600_000;
@@ -94,6 +97,7 @@ pub(super) fn reserve(request: v1::ReserveRequest) -> Result<(Reserve, u64), Sta
         ttl_ms: ttl,
         quotas,
         worker_id,
+        members,
     } = request;
     let caller = Caller {
         key_id: optional_id::<KeyId>(&key_id, "key_id")?,
@@ -114,8 +118,25 @@ pub(super) fn reserve(request: v1::ReserveRequest) -> Result<(Reserve, u64), Sta
         ttl_ms: ttl_ms(ttl)?,
         whole_since_ms: None,
         quotas,
+        members: self::members(&members)?,
     };
     Ok((request, worker_id))
+}
+
+fn members(members: &[v1::Member]) -> Result<Vec<Member>, Status> {
+    if members.len() > MEMBERS_MAX {
+        return Err(invalid(format!("members: at most {MEMBERS_MAX}")));
+    }
+    let member = |(at, member): (usize, &v1::Member)| {
+        if !(0..=AMOUNT_MAX).contains(&member.cost_nanos) {
+            return Err(invalid(format!("members[{at}].cost_nanos: must be 0..2^53")));
+        }
+        Ok(Member {
+            id: id(&member.request_id, &format!("members[{at}].request_id"))?,
+            cost_nanos: member.cost_nanos,
+        })
+    };
+    members.iter().enumerate().map(member).collect()
 }
 
 /// The reason starts with the field's name.
@@ -238,7 +259,9 @@ pub(super) fn is_sound_event(event: &v1::RequestEvent) -> bool {
         &event.budget_id,
         &event.key_owner_id,
     ];
-    event.event_id.len() == 16 && optional.iter().all(|id| id.is_empty() || id.len() == 16)
+    event.members.is_empty()
+        && event.event_id.len() == 16
+        && optional.iter().all(|id| id.is_empty() || id.len() == 16)
 }
 
 #[cfg(test)]

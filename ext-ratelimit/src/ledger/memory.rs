@@ -13,8 +13,8 @@ mod resolve;
 
 use super::check;
 use super::{
-    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Manner, Reserve, Reserved, Resolution,
-    Settlement, Spent,
+    BucketRef, BucketStatus, Caller, Expired, Ledger, LedgerError, Manner, Member, Reserve, Reserved,
+    Resolution, Settlement, Spent,
 };
 use bucket::Bucket;
 use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
@@ -97,6 +97,7 @@ enum Phase {
         expires_at_ms: i64,
         caller: Caller,
         charges: Vec<(Quota, i64)>,
+        members: Vec<Member>,
     },
     /// Only requests were counted: nothing to settle.
     Admitted,

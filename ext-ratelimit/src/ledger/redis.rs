@@ -308,6 +308,7 @@ impl Ledger for RedisLedger {
             ttl_ms: 1,
             whole_since_ms: None,
             quotas,
+            members: Vec::new(),
         };
         let told = self.decide(Kind::Look, &look, now_ms).await?;
         let told_now_ms = told.now_ms;

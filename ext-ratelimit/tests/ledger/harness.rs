@@ -269,6 +269,7 @@ pub(crate) fn request(id: RequestId, quotas: &[Quota]) -> Reserve {
         ttl_ms: 60_000,
         whole_since_ms: None,
         quotas: quotas.to_vec(),
+        members: Vec::new(),
     }
 }
 

@@ -5,7 +5,8 @@ use crate::harness::{
     settlement,
 };
 use rateguard_ext_ratelimit::ledger::Resolution::{Applied, Duplicate, Invalid, Replaced};
-use rateguard_ext_ratelimit::ledger::{Expired, Ledger, Resolution, Settlement};
+use rateguard_ext_ratelimit::ledger::{Expired, Ledger, Member, Reserve, Resolution, Settlement};
+use rateguard_model::id::RequestId;
 use rateguard_model::quota::{Meter, Quota, Unit};
 
 /// Tokens in a bucket that hardly refills, and money; a hundred of each.
@@ -133,6 +134,39 @@ async fn a_block_of_requests_goes_back<S: Store>(store: S) {
     assert_eq!(counts(&store, &block).await, (8, 0));
 }
 
+async fn an_expired_joint_reservation_names_its_members<S: Store>(store: S) {
+    let members: Vec<Member> = (0..128)
+        .map(|n| Member {
+            id: RequestId::from_bytes([n; 16]),
+            cost_nanos: (1 << 53) - 1 - i64::from(n),
+        })
+        .collect();
+    for reported in [false, true] {
+        let joint = Reserve {
+            members: members.clone(),
+            ..request(request_id(store.now_ms()), &block())
+        };
+        let reserved = store
+            .ledger()
+            .reserve(&joint, store.now_ms())
+            .await
+            .expect("reserved");
+        if reported {
+            settle(&store, &[report(&joint, &reserved, 1, 70, 50)]).await;
+        }
+        store.advance(60_000).await;
+        let expired = sweep(&store).await;
+        assert_eq!(expired.len(), 1);
+        assert_eq!((expired[0].id, &expired[0].members), (joint.id, &members));
+        assert_eq!(expired[0].charges.len(), 2, "and its quotas");
+        store
+            .ledger()
+            .confirm_expired(WORKSPACE, &[joint.id])
+            .await
+            .expect("confirmed");
+    }
+}
+
 async fn reports_on_a_lease_never_seen_are_written_once<S: Store>(store: S) {
     let answered = reserve(&store, &block()).await.1;
     let unseen = request(request_id(store.now_ms()), &block());
@@ -173,6 +207,7 @@ on_both_stores!(
     a_report_gives_back_and_charges_and_the_rest_stays_held,
     rl_05_reports_repeated_late_or_lost_change_nothing,
     an_expired_lease_charges_what_it_still_held,
+    an_expired_joint_reservation_names_its_members,
     a_release_takes_back_what_was_reported,
     a_block_of_requests_goes_back,
     reports_on_a_lease_never_seen_are_written_once,

@@ -364,6 +364,7 @@ pub(crate) fn reserve(n: u16, quotas: Vec<v1::Quota>) -> v1::ReserveRequest {
         ttl_ms: 60_000,
         quotas,
         worker_id: 1,
+        members: Vec::new(),
     }
 }
 

@@ -91,8 +91,18 @@ pub struct ReserveCall {
     pub key_id: KeyId,
     pub api_id: ApiId,
     pub quotas: Rc<[Quota]>,
+    /// Of a joint reservation: the requests that wait for it.
+    pub members: Vec<Member>,
     /// Of the request; a lease belongs to none.
     pub trace: Option<TraceContext>,
+}
+
+/// A request of a joint reservation, in case nobody is left to tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    pub id: RequestId,
+    /// What it holds of budgets.
+    pub cost_nanos: i64,
 }
 
 /// Resolves a reservation; stands alone.

@@ -41,6 +41,12 @@ pub(crate) fn reserve(call: &ReserveCall, worker_id: u64, ttl_ms: u32) -> Vec<u8
         write::quota(&mut writer, 6, quota);
     }
     writer.fixed64(7, worker_id);
+    for member in &call.members {
+        writer.message(8, |w| {
+            w.bytes(1, member.id.as_bytes());
+            w.int(2, member.cost_nanos);
+        });
+    }
     let length = (framed.len().saturating_sub(FRAME_BYTES) as u32).to_be_bytes();
     if let Some(place) = framed.get_mut(1..FRAME_BYTES) {
         place.copy_from_slice(&length);

@@ -3,7 +3,7 @@
 //!
 //! All of them agree exactly, whatever dies. The ids of requests that a killed Envoy drew from a lease and had not yet
 //! reported died with it: they are in its last moment, are counted and printed, and are charged as the lease's rest.
-//! Where each request asks by itself (`"leases": false, "jointReservations": false`), even their ids are there.
+//! Where every request asks before it goes (`"leases": false`), together or by itself, even their ids are there.
 
 use crate::books::{Books, WITHIN, eventually};
 use crate::bus::Bus;
@@ -27,8 +27,11 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// Reservations live for three seconds: who dies with one is charged while the test waits.
 const SHORT: &str = r#""reservationTtlMs": 3000, "renewIntervalMs": 500"#;
-/// Every request asks by itself.
-const ALONE: &str = r#", "leases": false, "jointReservations": false"#;
+/// Requests ask before they go, together or each by itself.
+const WITHOUT_LEASES: [&str; 2] = [
+    r#", "leases": false, "jointReservations": true"#,
+    r#", "leases": false, "jointReservations": false"#,
+];
 
 async fn stack(bus: Bus) -> Stack {
     let folder = tempfile::tempdir().unwrap();
@@ -57,10 +60,12 @@ pub(crate) async fn run(bus: Bus) {
         // One price, so that a request charged as reserved costs what it would have.
         let act = Act::play(&books, &[Part::Envoy], &[Ask::Flat(0), Ask::Flat(60)]).await;
         act.agrees_but_for_ids();
-        restart_envoy(stack, SHORT, &format!("{SHORT}{ALONE}")).await;
-        let act = Act::play(&books, &[Part::Envoy], &[Ask::Flat(0), Ask::Flat(60)]).await;
-        act.agrees_exactly();
-        restart_envoy(stack, &format!("{SHORT}{ALONE}"), SHORT).await;
+        for form in WITHOUT_LEASES {
+            restart_envoy(stack, SHORT, &format!("{SHORT}{form}")).await;
+            let act = Act::play(&books, &[Part::Envoy], &[Ask::Flat(0), Ask::Flat(60)]).await;
+            act.agrees_exactly();
+            restart_envoy(stack, &format!("{SHORT}{form}"), SHORT).await;
+        }
     }
     for part in Part::ALL {
         stack.kill(part);

@@ -7,7 +7,7 @@ use crate::analytics::source::{DeadLetter, Message, Offset, Payload};
 use crate::analytics::spend::Mark;
 use prost::{DecodeError, Message as _};
 use rateguard_wire::bus::MARK_NODE;
-use rateguard_wire::v1::{ReportUsageRequest, RequestEvent};
+use rateguard_wire::v1::{Member, ReportUsageRequest, RequestEvent};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -59,18 +59,51 @@ impl Batch {
                 .marks
                 .extend(events.iter().filter_map(|event| mark(event, received_at_ms)));
         }
-        for event in events {
+        for mut event in events {
             let receipt = Receipt {
                 received_at_ms,
                 node_id: &node_id,
             };
             // Kept for the letter: what cannot be a row is rare, but must not be lost.
             let copy = event.clone();
+            let members = std::mem::take(&mut event.members);
             match ApiEvent::of(event, receipt) {
-                Ok(row) => self.push(row, recent),
+                Ok(row) if members.is_empty() => self.push(row, recent),
+                Ok(row) => self.push_joint(row, &members, recent),
                 Err(error) => self.bury(lane, offset, reason(&error), copy.encode_to_vec()),
             }
         }
+    }
+
+    /// A joint reservation that nobody settled: who of its members has no row gets one, out of its cost. Its own row
+    /// keeps the rest, and says that this was done.
+    fn push_joint(&mut self, mut row: ApiEvent, members: &[Member], recent: &Recent) {
+        if !self.is_known(&row, recent) {
+            let ids = members.iter().map(|member| Uuid::from_slice(&member.request_id));
+            for (event_id, member) in ids.zip(members) {
+                let Ok(event_id) = event_id else { continue };
+                let own = ApiEvent {
+                    event_id,
+                    cost_nanos: member.cost_nanos,
+                    ..row.clone()
+                };
+                if !self.is_known(&own, recent) {
+                    row.cost_nanos = row.cost_nanos.saturating_sub(own.cost_nanos);
+                    self.push(own, recent);
+                }
+            }
+        }
+        self.push(row, recent);
+    }
+
+    /// Whether a charge was stored, or taken back before it came.
+    fn is_known(&self, row: &ApiEvent, recent: &Recent) -> bool {
+        let (id, key) = (row.event_id.as_u128(), key_of(row));
+        recent.contains(&key) || self.keys.contains(&key) || self.is_void(id, recent)
+    }
+
+    fn is_void(&self, id: u128, recent: &Recent) -> bool {
+        recent.is_void(id) || self.voids.iter().any(|(void, _)| *void == id)
     }
 
     fn push(&mut self, mut row: ApiEvent, recent: &Recent) {
@@ -84,8 +117,7 @@ impl Batch {
             self.voids.push((id, row.received_at));
             return;
         }
-        let is_void = |id| recent.is_void(id) || self.voids.iter().any(|(void, _)| *void == id);
-        if saying == Saying::Charged && is_void(id) {
+        if saying == Saying::Charged && self.is_void(id, recent) {
             self.duplicates += 1;
             return;
         }
@@ -236,6 +268,41 @@ mod tests {
     fn costs(batch: &Batch) -> Vec<(u8, i64)> {
         let rows = batch.rows.iter();
         rows.map(|row| (row.revision, row.cost_nanos)).collect()
+    }
+
+    #[test]
+    fn ev_13_members_of_a_joint_charge_without_a_row_get_one_out_of_its_cost() {
+        let joint = || RequestEvent {
+            members: [(1, 30), (2, 20), (3, 20)]
+                .map(|(id, cost_nanos)| Member {
+                    request_id: vec![id; 16],
+                    cost_nanos,
+                })
+                .to_vec(),
+            // The first was settled, and its part given back.
+            ..costing(9, 0, 40, UsageSource::Reserved)
+        };
+        let told = |batch: &Batch| -> Vec<(u8, u8, i64)> {
+            let rows = batch.rows.iter();
+            rows.map(|row| (row.event_id.as_bytes()[0], row.revision, row.cost_nanos))
+                .collect()
+        };
+        let first = costing(1, 0, 25, UsageSource::Reported);
+        let mut batch = Batch::default();
+        let again = vec![first.clone(), joint(), joint()];
+        batch.add("s", message(1, again), &Recent::default());
+        assert_eq!(told(&batch), [(1, 0, 25), (2, 0, 20), (3, 0, 20), (9, 0, 0)]);
+        // It comes again, one of them is told of after all, and then the whole reservation is settled.
+        let recent = stored(vec![first, joint()]);
+        let mut batch = Batch::default();
+        let late = costing(2, 0, 12, UsageSource::Reported);
+        let void = costing(9, 1, 0, UsageSource::Reserved);
+        batch.add("s", message(2, vec![joint(), late, void.clone()]), &recent);
+        assert_eq!(told(&batch), [(2, 1, -8), (9, 1, 0)]);
+        // Settled before anybody was told that it had expired.
+        let mut batch = Batch::default();
+        batch.add("s", message(3, vec![void, joint()]), &Recent::default());
+        assert_eq!(told(&batch), []);
     }
 
     #[test]

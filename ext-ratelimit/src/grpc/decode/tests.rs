@@ -28,6 +28,7 @@ fn request() -> v1::ReserveRequest {
         ttl_ms: 60_000,
         quotas: vec![quota_of(1)],
         worker_id: 7,
+        members: Vec::new(),
     }
 }
 
@@ -150,8 +151,43 @@ fn ev_10_an_event_with_a_crooked_id_is_not_sound() {
     };
     assert!(is_sound_event(&event));
     assert!(!is_sound_event(&v1::RequestEvent::default()));
+    assert!(
+        !is_sound_event(&v1::RequestEvent {
+            members: vec![v1::Member::default()],
+            ..event.clone()
+        }),
+        "members are the sweeper's to name"
+    );
     assert!(!is_sound_event(&v1::RequestEvent {
         workspace_id: vec![1; 4],
         ..event
     }));
+}
+
+#[test]
+fn members_are_few_and_each_is_sound() {
+    let member = |bytes, cost_nanos| v1::Member {
+        request_id: vec![1; bytes],
+        cost_nanos,
+    };
+    for (members, said) in [
+        (vec![member(16, 0); 129], "members: at most 128"),
+        (
+            vec![member(16, 0), member(16, -1)],
+            "members[1].cost_nanos: must be 0..2^53",
+        ),
+        (
+            vec![member(16, 1 << 53)],
+            "members[0].cost_nanos: must be 0..2^53",
+        ),
+        (vec![member(15, 0)], "members[0].request_id: must be 16 bytes"),
+    ] {
+        assert_eq!(refusal(|request| request.members = members), said);
+    }
+    let (joint, _) = reserve(v1::ReserveRequest {
+        members: vec![member(16, 5); 128],
+        ..request()
+    })
+    .expect("sound");
+    assert_eq!((joint.members.len(), joint.members[0].cost_nanos), (128, 5));
 }

@@ -17,7 +17,12 @@ impl State {
             let Some(record) = self.records.get_mut(&key) else {
                 continue;
             };
-            let Phase::Open { caller, charges, .. } = std::mem::replace(&mut record.phase, Phase::Expired)
+            let Phase::Open {
+                caller,
+                charges,
+                members,
+                ..
+            } = std::mem::replace(&mut record.phase, Phase::Expired)
             else {
                 continue;
             };
@@ -51,6 +56,7 @@ impl State {
                     caller,
                     expired_at_ms: now_ms,
                     charges: charged,
+                    members,
                 },
             );
         }

@@ -96,6 +96,7 @@ impl State {
                 expires_at_ms,
                 caller: request.caller,
                 charges: request.quotas.iter().cloned().zip(starts).collect(),
+                members: request.members.clone(),
             }
         } else {
             self.resolved.push_back((now_ms + MEMORY_MS, key));

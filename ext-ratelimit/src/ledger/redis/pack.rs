@@ -2,7 +2,9 @@
 //! which count integers below 2^53 exactly. The layouts are described at the head of each script in lua/.
 
 use crate::ledger::check::{self, Part};
-use crate::ledger::{Caller, LedgerError, QuotaResult, Reserve, Reserved, SettledAmount, Settlement, Spent};
+use crate::ledger::{
+    Caller, LedgerError, Member, QuotaResult, Reserve, Reserved, SettledAmount, Settlement, Spent,
+};
 use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId};
 use rateguard_model::quota::{Meter, Quota};
 use rateguard_model::window::Window;
@@ -219,7 +221,7 @@ fn quota_result(reader: &mut Reader<'_>, quota: &Quota, now_ms: i64) -> Option<Q
 /// In place of a key or an API that was not named.
 const NOBODY: [u8; 16] = [0; 16];
 
-/// What the sweeper must know of a reservation, its caller and its quotas: ARGV 3 of `reserve.lua`, opaque to it. `at_ms`
+/// What the sweeper must know of a reservation, its caller, its quotas and its members: ARGV 3 of `reserve.lua`, opaque to it. `at_ms`
 /// decides which windows it may be.
 pub(super) fn charges(request: &Reserve, at_ms: i64) -> Vec<u8> {
     let mut packer = Packer(Vec::with_capacity(32 + 64 * request.quotas.len()));
@@ -241,6 +243,13 @@ pub(super) fn charges(request: &Reserve, at_ms: i64) -> Vec<u8> {
             .number(quota.amount)
             .number(keep_until_ms(&quota.meter, at_ms));
     }
+    if !request.members.is_empty() {
+        packer.bytes(&NOBODY).long(0).byte(MEMBERS);
+        packer.short(request.members.len());
+        for member in &request.members {
+            packer.bytes(member.id.as_bytes()).number(member.cost_nanos);
+        }
+    }
     packer.0
 }
 
@@ -256,6 +265,9 @@ fn keep_until_ms(meter: &Meter, at_ms: i64) -> i64 {
         Meter::TokenBucket { .. } | Meter::SlidingWindow { .. } => 0,
     }
 }
+
+/// Where a quota says whether it needs settling: these are no quota but the members of a joint reservation, at the end.
+const MEMBERS: u8 = 2;
 
 /// Added to a record's state when its reports follow.
 const REPORTED: u8 = 16;
@@ -282,6 +294,7 @@ pub(super) struct Record {
     pub(super) skipped: String,
     pub(super) caller: Caller,
     pub(super) charges: Vec<StoredCharge>,
+    pub(super) members: Vec<Member>,
 }
 
 /// Reads a record of the `held` hash.
@@ -307,11 +320,16 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
         key_id: KeyId::try_from(key_id).ok().filter(|_| key_id != NOBODY),
         api_id: ApiId::try_from(api_id).ok().filter(|_| api_id != NOBODY),
     };
-    let mut charges = Vec::new();
+    let (mut charges, mut members) = (Vec::new(), Vec::new());
     while !reader.0.is_empty() {
         let quota_id = QuotaId::try_from(reader.take(16)?).ok()?;
         let version = u32::from_le_bytes(reader.take(4)?.try_into().ok()?);
-        let (needs_settling, is_held) = (reader.byte()? == 1, reader.byte()? == 1);
+        let kind = reader.byte()?;
+        if kind == MEMBERS {
+            members = self::members(&mut reader)?;
+            break;
+        }
+        let (needs_settling, is_held) = (kind == 1, reader.byte()? == 1);
         let partition_len = usize::from(reader.byte()?);
         let partition = String::from_utf8(reader.take(partition_len)?.to_vec()).ok()?;
         let (amount, keep_until_ms) = (reader.number()?, reader.number()?);
@@ -333,7 +351,19 @@ pub(super) fn record(bytes: &[u8]) -> Option<Record> {
         skipped,
         caller,
         charges,
+        members,
     })
+}
+
+fn members(reader: &mut Reader<'_>) -> Option<Vec<Member>> {
+    let count = reader.short()?;
+    let member = |_| {
+        Some(Member {
+            id: request_id(reader.take(16)?)?,
+            cost_nanos: reader.number()?,
+        })
+    };
+    (0..count).map(member).collect()
 }
 
 /// A value of the `expired` hash: when it expired (Unix ms), and its record.

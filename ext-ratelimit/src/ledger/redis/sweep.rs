@@ -96,6 +96,7 @@ impl RedisLedger {
                         caller,
                         expired_at_ms,
                         charges: charges.collect(),
+                        members: record.members,
                     },
                 );
             }
@@ -120,6 +121,7 @@ fn read_record(workspace_id: WorkspaceId, bytes: &[u8]) -> pack::Record {
             skipped: String::new(),
             caller: Caller::default(),
             charges: Vec::new(),
+            members: Vec::new(),
         };
     };
     if !record.skipped.is_empty() {

@@ -68,6 +68,7 @@ pub(super) fn decide(
         return admit(call, &headers, admission, injected, list, world, now);
     }
     list.push(Effect::Reserve(Box::new(ReserveCall {
+        members: Vec::new(),
         id: call.id,
         workspace_id: policy.workspace.id,
         key_id: call.key.id,

@@ -236,6 +236,7 @@ impl LeaseBook {
                 key_id: set.key_id,
                 api_id: set.api_id,
                 quotas: Rc::clone(&quotas),
+                members: Vec::new(),
                 trace: None,
             });
             let block = Block {

@@ -156,8 +156,9 @@ impl Desk {
                     }
                 }
             }
-            let alone = waiting.into_iter().map(|waiting| (Some(hash), waiting));
-            self.alone.extend(alone);
+            // All of them: nobody is left waiting for nothing.
+            let all = waiting.into_iter().chain(queue.waiting.drain(..));
+            self.alone.extend(all.map(|waiting| (Some(hash), waiting)));
         }
         for (queue, waiting) in std::mem::take(&mut self.alone) {
             asks.push(self.ask(waiting.call.clone(), queue, vec![waiting], None, now_ms));

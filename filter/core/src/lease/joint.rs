@@ -1,16 +1,31 @@
 //! One reservation for several requests that wait at the same time: a lease for exactly these.
 
 use super::{Block, Lease};
-use crate::effect::ReserveCall;
+use crate::effect::{Member, ReserveCall};
 use crate::event::Reserved;
 use rateguard_model::id::RequestId;
-use rateguard_model::quota::{AMOUNT_MAX, Quota};
+use rateguard_model::quota::{AMOUNT_MAX, Quota, QuotaKind};
+
+/// Requests of one joint reservation at most; `limits.proto` has the same bound.
+pub(super) const MEMBERS_MAX: usize = 128;
 
 /// A request at the desk.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) call: ReserveCall,
     pub(super) since_ms: i64,
+}
+
+impl Waiting {
+    /// Budgets of one request all hold the same estimate.
+    fn member(&self) -> Member {
+        let budgets = self.call.quotas.iter();
+        let budgets = budgets.filter(|quota| quota.kind == QuotaKind::Budget);
+        Member {
+            id: self.call.id,
+            cost_nanos: budgets.map(|quota| quota.amount).max().unwrap_or(0),
+        }
+    }
 }
 
 /// A joint reservation that was asked for.
@@ -52,6 +67,7 @@ impl Joint {
         let call = ReserveCall {
             id,
             quotas: first.quotas.iter().zip(sums).map(with_sum).collect(),
+            members: together.iter().map(Waiting::member).collect(),
             trace: together.iter().find_map(|waiting| waiting.call.trace.clone()),
             ..first.clone()
         };

@@ -1,7 +1,7 @@
 //! Requests of one worker that meet exactly the same quotas, and what the ledger said about these.
 
 use super::book::{are_alike, is_sound, only_alerts};
-use super::joint::{Joint, Waiting};
+use super::joint::{Joint, MEMBERS_MAX, Waiting};
 use crate::effect::ReserveCall;
 use crate::event::Reserved;
 use rateguard_model::id::{ApiId, KeyId, RequestId, WorkspaceId};
@@ -66,7 +66,8 @@ impl Queue {
         if self.must_wait(now_ms) {
             Vec::new()
         } else {
-            std::mem::take(&mut self.waiting)
+            let count = self.waiting.len().min(MEMBERS_MAX);
+            self.waiting.drain(..count).collect()
         }
     }
 

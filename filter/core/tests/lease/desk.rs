@@ -131,6 +131,9 @@ fn who_waits_for_an_answer_is_reserved_together_and_told_what_it_would_be_told_a
     let ask = worker.joined(&[2, 3, 4], 100);
     assert_eq!(amounts(&ask), [3, 300]);
     assert!(![1, 2, 3, 4].map(id).contains(&ask.call.id), "an id of its own");
+    let members = ask.call.members.iter();
+    let named: Vec<_> = members.map(|member| (member.id, member.cost_nanos)).collect();
+    assert_eq!(named, [2, 3, 4].map(|n| (id(n), 100)), "who it is for");
     let outcome = worker.answered(&ask, Some(answer(&[500, 50_000])), 2);
     assert!(matches!(outcome.effects[..], [Effect::Opened { id, .. }] if id == ask.call.id));
     let told = outcome.verdicts.iter().map(|(id, verdict)| match verdict {
@@ -361,4 +364,29 @@ fn the_queues_are_bounded() {
     assert!(!together(&mut worker, 1), "full");
     worker.desk.tick(at(50));
     assert!(together(&mut worker, 51));
+}
+
+#[test]
+fn more_than_a_reservation_can_name_ask_in_turns_or_all_alone() {
+    let others: Vec<u64> = (2..=200).collect();
+    let mut worker = Worker::new();
+    let ask = worker.joined(&others, 100);
+    assert_eq!((ask.call.members.len(), amounts(&ask)), (128, vec![128, 12_800]));
+    assert_eq!(worker.asks(1), [], "the others wait for it");
+    worker.answered(&ask, Some(answer(&[1_000, 100_000])), 2);
+    let asks = worker.asks(2);
+    assert_eq!(asks.len(), 1, "{asks:?}");
+    assert_eq!(asks[0].call.members.len(), 71);
+
+    // Refused: whoever was in it asks alone, and so do those who waited behind.
+    let mut worker = Worker::new();
+    let ask = worker.joined(&others, 100);
+    let refused = Reserved {
+        admitted: false,
+        ..answer(&[0, 0])
+    };
+    worker.answered(&ask, Some(refused), 2);
+    let alone = worker.asks(2);
+    assert_eq!(alone.len(), others.len());
+    assert!(alone.iter().all(|ask| ask.call.members.is_empty()));
 }

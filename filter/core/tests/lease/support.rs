@@ -52,6 +52,7 @@ pub(crate) fn quotas(cost: i64) -> Vec<Quota> {
 
 pub(crate) fn call(n: u64, quotas: &[Quota]) -> ReserveCall {
     ReserveCall {
+        members: Vec::new(),
         id: id(n),
         workspace_id: WorkspaceId::from_bytes([1; 16]),
         key_id: KeyId::from_bytes([2; 16]),

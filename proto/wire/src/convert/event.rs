@@ -105,6 +105,8 @@ impl TryFrom<v1::RequestEvent> for RequestEvent {
             key_owner_id,
             tags,
             revision,
+            // Of charges only, which the consumer looks at before.
+            members: _,
         } = message;
         // A revision holds differences: a late settlement can be lower than what was charged.
         let min = if revision == 0 { 0 } else { -AMOUNT_MAX };
@@ -224,6 +226,7 @@ impl From<RequestEvent> for v1::RequestEvent {
             key_owner_id: key_owner_id.map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
             tags: tags.into_iter().collect(),
             revision,
+            members: Vec::new(),
         }
     }
 }

@@ -362,6 +362,19 @@ pub struct RequestEvent {
     /// 0 for the first row; 1 for the signed differences of a late settlement.
     #[prost(uint32, tag = "32")]
     pub revision: u32,
+    /// Only of a joint reservation that nobody settled (USAGE_SOURCE_RESERVED): the requests that it was made for. Those
+    /// of them that have no event get one each, out of this one's cost. Never of a data plane.
+    #[prost(message, repeated, tag = "33")]
+    pub members: ::prost::alloc::vec::Vec<Member>,
+}
+/// A request of a joint reservation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Member {
+    #[prost(bytes = "vec", tag = "1")]
+    pub request_id: ::prost::alloc::vec::Vec<u8>,
+    /// What it holds of budgets, nano-USD.
+    #[prost(int64, tag = "2")]
+    pub cost_nanos: i64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1040,6 +1053,10 @@ pub struct ReserveRequest {
     /// Random per Envoy worker: the service counts live workers for BOUNDED_OPEN shares.
     #[prost(fixed64, tag = "7")]
     pub worker_id: u64,
+    /// Of a joint reservation: the requests that it is made for, at most 128. Where nobody settles it, each of them is told
+    /// of by its own id all the same.
+    #[prost(message, repeated, tag = "8")]
+    pub members: ::prost::alloc::vec::Vec<Member>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReserveResponse {
