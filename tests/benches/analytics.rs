@@ -26,14 +26,12 @@ const DAYS: u64 = 28;
 const ROUNDS: usize = 5;
 
 /// All that a row goes to.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 12] = [
     "api_events",
     "usage_minute",
     "usage_hour",
     "usage_day",
     "latency_minute",
-    "latency_hour",
-    "latency_day",
     "latency_model_hour",
     "latency_model_day",
     "latency_api_hour",

@@ -3,28 +3,14 @@
 use crate::support::*;
 use proptest::prelude::*;
 use rateguard_filter::effect::{Effect, ReserveCall, Settlement};
-use rateguard_filter::event::{QuotaResult, Reserved};
+use rateguard_filter::event::Reserved;
 use rateguard_filter::lease::LeaseBook;
 use rateguard_model::id::{ApiId, KeyId, RequestId};
 use rateguard_model::quota::{Meter, Mode, Quota};
 use std::collections::BTreeMap;
 
 fn answer(remaining: &[i64], reset_ms: i64) -> Reserved {
-    let result = |remaining: &i64| QuotaResult {
-        admitted: true,
-        remaining: *remaining,
-        reset_ms,
-        retry_after_ms: None,
-        spent: 0,
-        reserved: 1_000,
-        window_start_ms: 7,
-    };
-    Reserved {
-        admitted: true,
-        degraded: false,
-        live_workers: 1,
-        results: remaining.iter().map(result).collect(),
-    }
+    admitted(remaining, 0, reset_ms)
 }
 
 /// `count` requests that the limit service answered, all in this instant.

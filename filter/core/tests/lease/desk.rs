@@ -3,27 +3,13 @@
 
 use crate::support::*;
 use rateguard_filter::effect::{Effect, ReserveCall, Settlement};
-use rateguard_filter::event::{QuotaResult, Reserved};
+use rateguard_filter::event::Reserved;
 use rateguard_filter::lease::{Ask, Desk, JointCounts, LeaseBook, Outcome, Verdict};
 use rateguard_model::id::{ApiId, KeyId, RequestId};
 use rateguard_model::quota::{Meter, Mode};
 
 pub(crate) fn answer(remaining: &[i64]) -> Reserved {
-    let result = |remaining: &i64| QuotaResult {
-        admitted: true,
-        remaining: *remaining,
-        reset_ms: 60_000,
-        retry_after_ms: None,
-        spent: 50,
-        reserved: 1_000,
-        window_start_ms: 7,
-    };
-    Reserved {
-        admitted: true,
-        degraded: false,
-        live_workers: 1,
-        results: remaining.iter().map(result).collect(),
-    }
+    admitted(remaining, 50, 60_000)
 }
 
 fn refusal() -> Reserved {

@@ -1,7 +1,7 @@
 //! Requests that meet a bucket and a budget, and what resolves them.
 
 use rateguard_filter::effect::{ReserveCall, SettledAmount, Settlement};
-use rateguard_filter::event::Now;
+use rateguard_filter::event::{Now, QuotaResult, Reserved};
 use rateguard_model::id::{ApiId, KeyId, QuotaId, RequestId, WorkspaceId};
 use rateguard_model::quota::{FailureMode, Meter, Mode, Quota, QuotaKind, Unit};
 use rateguard_model::window::Window;
@@ -76,5 +76,24 @@ pub(crate) fn settlement(call: &ReserveCall, actual: i64) -> Settlement {
         amounts: call.quotas.iter().map(amount).collect(),
         part: 0,
         is_block: false,
+    }
+}
+
+/// What the ledger says where everything fits; so much of each quota is left.
+pub(crate) fn admitted(remaining: &[i64], spent: i64, reset_ms: i64) -> Reserved {
+    let result = |remaining: &i64| QuotaResult {
+        admitted: true,
+        remaining: *remaining,
+        reset_ms,
+        retry_after_ms: None,
+        spent,
+        reserved: 1_000,
+        window_start_ms: 7,
+    };
+    Reserved {
+        admitted: true,
+        degraded: false,
+        live_workers: 1,
+        results: remaining.iter().map(result).collect(),
     }
 }
