@@ -283,7 +283,7 @@ impl Config {
             kafka: None,
             control_plane_url: None,
             data_plane_token: Secret(token.to_owned()),
-            redis_timeout: Duration::from_millis(100),
+            redis_timeout: Duration::from_secs(1),
             events_bytes_max: 64 * 1024 * 1024,
             worker_threads: 1,
             log_format: LogFormat::Text,

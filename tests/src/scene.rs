@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::stack::Stack;
 
 /// How long a change may take until every worker has it. The published figure is 250 ms; a busy machine gets more.
-pub const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
+pub const IN_FORCE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Of every owner.
 pub const PASSWORD: &str = "correct horse battery";

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const SETTLED: Duration = Duration::from_millis(300);
 
 #[tokio::test]
-async fn cp_03_a_revocation_made_elsewhere_wakes_a_hanging_poll_within_250_ms() {
+async fn cp_03_a_revocation_made_elsewhere_wakes_a_hanging_poll() {
     let app = App::start().await;
     let ada = app.register("ada").await;
     let token = operator_token(&app).await;
@@ -206,7 +206,7 @@ async fn stopping_the_program_answers_hanging_polls() {
     replica.stop();
     assert_eq!(poll.await.unwrap().version, known.version);
     assert_eq!(envoy.await.unwrap().0, StatusCode::OK);
-    assert!(stopped.elapsed() < Duration::from_secs(5));
+    assert!(stopped.elapsed() < PROMPT);
 }
 
 #[tokio::test]

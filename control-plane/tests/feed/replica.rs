@@ -24,8 +24,9 @@ use tower::ServiceExt as _;
 
 /// After this a test has failed; nothing waits so long when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-/// What a change may take to reach a poll that hangs (SPEC 9).
-pub(crate) const PROMPT: Duration = Duration::from_millis(250);
+/// What a change may take to reach a poll that hangs, on a busy machine; one that is not woken hangs for
+/// 25 s. SPEC 9 asks for 250 ms, which the bench of propagation measures.
+pub(crate) const PROMPT: Duration = Duration::from_secs(5);
 /// What a replica's pool may open; its feed has connections of its own.
 pub(crate) const CONNECTIONS: u32 = 2;
 /// How long a request waits for one of them.

@@ -267,10 +267,10 @@ async fn rl_09_a_hanging_redis_exhausts_nothing() {
     for task in tasks {
         let (answer, took) = task.await.expect("the task ends");
         assert!(matches!(answer, Err(LedgerError::Unavailable(_))), "{answer:?}");
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < DEADLINE, "{took:?}");
     }
     server.signal("-CONT");
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + DEADLINE;
     while ledger.reserve(&fresh(), wall_ms()).await.is_err() {
         assert!(Instant::now() < deadline, "it does not recover");
     }
@@ -280,7 +280,7 @@ async fn rl_09_a_hanging_redis_exhausts_nothing() {
 #[tokio::test]
 async fn rl_08_a_killed_redis_is_unavailable_until_it_is_back() {
     let server = RedisServer::start(&[]).await;
-    let ledger = RedisLedger::new(server.connection()).with_timeout(Duration::from_millis(500));
+    let ledger = RedisLedger::new(server.connection()).with_timeout(Duration::from_secs(3));
     ledger.reserve(&fresh(), wall_ms()).await.expect("an answer");
     server.signal("-KILL");
     let deadline = Instant::now() + DEADLINE;
@@ -294,7 +294,7 @@ async fn rl_08_a_killed_redis_is_unavailable_until_it_is_back() {
         ));
     }
     let server = server.restart().await;
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + DEADLINE;
     while ledger.reserve(&fresh(), wall_ms()).await.is_err() {
         assert!(Instant::now() < deadline, "it does not recover");
     }

@@ -74,22 +74,26 @@ async fn endpoints_and_methods_select() {
 #[tokio::test]
 async fn sliding_windows_let_exactly_their_limit_pass_and_open_again() {
     let scene = bare_scene().await;
+    let window = Duration::from_secs(2);
     let rule =
         json!({"algorithm": "SLIDING_WINDOW", "limit": 3, "windowMs": 2000, "scopes": [{"type": "PER_IP"}]});
     scene.rule(rule).await.unwrap();
     let key = scene.key(json!({})).await.unwrap();
     scene.in_force().await.unwrap();
-    let mut statuses = Vec::new();
-    let start = Instant::now();
-    for _ in 0..5 {
-        statuses.push(Answer::of(scene.chat(&key)).await.status);
-    }
-    // A machine that took the whole window for five requests has proven nothing yet.
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "too slow to judge: {:?}",
-        start.elapsed()
-    );
+    let end = Instant::now() + Duration::from_secs(60);
+    let statuses = loop {
+        let start = Instant::now();
+        let mut statuses = Vec::new();
+        for _ in 0..5 {
+            statuses.push(Answer::of(scene.chat(&key)).await.status);
+        }
+        if start.elapsed() < window {
+            break statuses;
+        }
+        // A machine that took the whole window for five requests has proven nothing yet.
+        assert!(Instant::now() < end, "too slow to judge");
+        tokio::time::sleep(window).await;
+    };
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     let end = Instant::now() + Duration::from_secs(10);
     while Answer::of(scene.chat(&key)).await.status != 200 {

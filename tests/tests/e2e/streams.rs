@@ -160,10 +160,10 @@ async fn dp_15_a_client_that_leaves_resets_the_upstream_and_is_billed_for_what_i
             .wait(Duration::from_secs(10), find)
             .await;
         let aborted = aborted.unwrap_or_else(|| panic!("{id}: the upstream never noticed"));
-        assert!(
-            aborted.saturating_duration_since(gone) < Duration::from_secs(1),
-            "{id}"
-        );
+        // A second when the machine is idle; both answers would take minutes.
+        let after = aborted.saturating_duration_since(gone);
+        println!("{id}: the upstream's stream was reset after {after:?}");
+        assert!(after < Duration::from_secs(10), "{id}: {after:?}");
     }
     // Nothing stays reserved, and what was streamed is not free.
     let end = Instant::now() + Duration::from_secs(10);

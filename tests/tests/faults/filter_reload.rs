@@ -1,6 +1,6 @@
 //! A filter that panics: one request fails, none gets through, the worker is back at once.
 
-use crate::{eventually, governed};
+use crate::{BUSY, eventually, governed};
 use rateguard_tests::scene::Answer;
 use rateguard_tests::stack::artifacts::repository;
 use rateguard_tests::stack::{FilterBuild, Part, Stack, ports};
@@ -26,7 +26,7 @@ async fn dp_06_a_panic_fails_its_own_request_and_the_snapshot_survives() {
             answer.as_ref().map_or(true, |a| a.status >= 500),
             "round {round}: {answer:?}"
         );
-        eventually("served again", Duration::from_secs(6), async || {
+        eventually("served again", Duration::from_secs(6) + BUSY, async || {
             Answer::try_of(scene.chat(&key))
                 .await
                 .is_ok_and(|a| a.status == 200)

@@ -1,6 +1,6 @@
 //! The limit service slow, gone or lying.
 
-use crate::{eventually, governed};
+use crate::{BUSY, eventually, governed};
 use rateguard_tests::fault_server::{GrpcFault, GrpcFaultServer};
 use rateguard_tests::proxy::Wire;
 use rateguard_tests::scene::{Answer, Scene};
@@ -81,9 +81,9 @@ async fn dp_16_a_faulty_limit_service_means_the_failure_mode_within_the_deadline
             "{fault:?}: {}",
             open.text
         );
-        // The deadline, and what a busy machine adds.
+        // Its deadline, not the two minutes of the upstream.
         assert!(
-            start.elapsed() < Duration::from_millis(300 + 1_500),
+            start.elapsed() < Duration::from_millis(300) + BUSY,
             "{fault:?}: {:?}",
             start.elapsed()
         );
