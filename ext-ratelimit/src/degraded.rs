@@ -268,6 +268,18 @@ impl<P: Ledger, F: Ledger> Failover<P, F> {
         }
     }
 
+    /// As [`Ledger::whole_until_ms`].
+    pub async fn whole_until_ms(
+        &self,
+        workspace_id: WorkspaceId,
+        now_ms: i64,
+    ) -> Result<Option<i64>, LedgerError> {
+        match &self.primary {
+            None => self.fallback.whole_until_ms(workspace_id).await,
+            Some(primary) => self.durable(now_ms, primary.whole_until_ms(workspace_id)).await,
+        }
+    }
+
     /// As [`Ledger::started_ms`].
     pub async fn started_ms(&self, now_ms: i64) -> Result<i64, LedgerError> {
         match &self.primary {

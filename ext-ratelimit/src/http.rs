@@ -5,6 +5,7 @@ use crate::degraded::Failover;
 use crate::feed::Feed;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::restore::{Restorer, SpendState};
 use crate::workers::Workers;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub struct Probes<P, F> {
     pub ledger: Arc<Failover<P, F>>,
     pub feed: Arc<Feed>,
+    pub restorer: Arc<Restorer<P, F>>,
     /// Whether a control plane is configured.
     pub has_control_plane: bool,
     pub workers: Arc<Workers>,
@@ -37,6 +39,9 @@ struct Ready {
 struct Services {
     redis: &'static str,
     control_plane: &'static str,
+    /// `known`; `asked_for`: hard budgets of some workspaces are closed until the ledger of events has answered;
+    /// `not_kept`: nobody can be asked, counters that are lost start anew.
+    spend: &'static str,
 }
 
 pub fn router<P: Ledger, F: Ledger>(probes: Arc<Probes<P, F>>) -> Router {
@@ -60,6 +65,11 @@ async fn ready<P: Ledger, F: Ledger>(State(probes): State<Arc<Probes<P, F>>>) ->
         (true, true) => "up",
         (true, false) => "down",
     };
+    let spend = match probes.restorer.spend_state() {
+        SpendState::NotKept => "not_kept",
+        SpendState::AskedFor => "asked_for",
+        SpendState::Known => "known",
+    };
     let (code, status) = if probes.has_control_plane && probes.feed.view().is_none() {
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
     } else if redis == "down" || control_plane == "down" {
@@ -75,7 +85,11 @@ async fn ready<P: Ledger, F: Ledger>(State(probes): State<Arc<Probes<P, F>>>) ->
         Json(Ready {
             status,
             timestamp,
-            services: Services { redis, control_plane },
+            services: Services {
+                redis,
+                control_plane,
+                spend,
+            },
         }),
     )
 }

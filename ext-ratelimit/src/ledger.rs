@@ -253,6 +253,13 @@ pub trait Ledger: Send + Sync + 'static {
         now_ms: i64,
     ) -> impl Future<Output = Result<Vec<i64>, LedgerError>> + Send;
 
+    /// Until when the workspace's buckets were known to be whole (Unix ms by the store's clock), as
+    /// [`Reserve::whole_since_ms`] is compared with; `None` if never.
+    fn whole_until_ms(
+        &self,
+        workspace_id: WorkspaceId,
+    ) -> impl Future<Output = Result<Option<i64>, LedgerError>> + Send;
+
     /// Since when the store runs (Unix ms by its clock): what it holds of before may be of an older copy. 0 where it
     /// cannot say.
     fn started_ms(&self) -> impl Future<Output = Result<i64, LedgerError>> + Send;

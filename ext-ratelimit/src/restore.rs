@@ -9,24 +9,26 @@
 //! - Spend is only ever raised. Budgets that only alert are raised on the same occasion, or by the reconciler.
 //! - Off without a control plane that has a ledger, and without a bus: buckets then start anew, as they are.
 
+mod ahead;
 mod source;
 
 use crate::clock;
 use crate::degraded::{Admission, Failover, closed};
 use crate::events::EventBus;
-use crate::feed::{Feed, View, budget_quota};
+use crate::feed::{Feed, budget_quota};
 use crate::ledger::{Ledger, LedgerError, MARK_BEAT_MS, Reserve, Spent};
 use crate::metrics::Metrics;
 use crate::telemetry::Throttle;
+pub use ahead::SpendState;
 use rateguard_model::budget::BudgetSubject;
-use rateguard_model::id::{QuotaId, RequestId, WorkspaceId};
+use rateguard_model::id::{RequestId, WorkspaceId};
 use rateguard_model::partition;
 use rateguard_model::quota::{AMOUNT_MAX, Meter, Mode, Quota, QuotaKind};
 use rateguard_model::window::{Bounds, Window};
 use rateguard_wire::{bus, v1};
 pub use source::{SpendError, SpendSource};
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -43,9 +45,6 @@ const JOB_PATIENCE: Duration = Duration::from_secs(60);
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-
-/// How often the store is asked since when it runs.
-const STARTED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the ledger of events is kept in.
 const QUARTER_MS: i64 = 900_000;
@@ -70,6 +69,8 @@ pub struct Restorer<P, F> {
     /// When this process began: before that, memory had nothing.
     born_ms: i64,
     jobs: Mutex<HashMap<WorkspaceId, watch::Receiver<bool>>>,
+    /// Whether the marks of the first view have been read.
+    has_looked: AtomicBool,
     turns: Semaphore,
     metrics: Arc<Metrics>,
     warning: Throttle,
@@ -103,6 +104,7 @@ impl<P: Ledger, F: Ledger> Restorer<P, F> {
             started_ms: AtomicI64::new(NOT_SAID),
             born_ms: clock::now_ms(),
             jobs: Mutex::default(),
+            has_looked: AtomicBool::new(false),
             turns: Semaphore::new(JOB_COUNT_MAX),
             metrics,
             warning: Throttle::new(10_000),
@@ -145,33 +147,6 @@ impl<P: Ledger, F: Ledger> Restorer<P, F> {
             self.note_whole(request.workspace_id, admission.reserved.now_ms - MARK_BEAT_MS);
         }
         answer
-    }
-
-    /// Asks the store at intervals since when it runs, and for the spend of budgets that are new to the feed, so that no
-    /// request has to wait for it. Until cancelled.
-    pub async fn watch(self: Arc<Self>) {
-        let mut known = None;
-        loop {
-            self.learn_start().await;
-            let _ = tokio::time::timeout(STARTED_INTERVAL, self.feed.changed()).await;
-            if let Some(view) = self.feed.view() {
-                let budgets: HashSet<QuotaId> = view.budgets().map(|budget| budget.id).collect();
-                // Those of the first view may be many, and known to the store.
-                if let Some(before) = known.replace(budgets) {
-                    self.prepare(&view, &before);
-                }
-            }
-        }
-    }
-
-    fn prepare(self: &Arc<Self>, view: &View, before: &HashSet<QuotaId>) {
-        let fresh = view.budgets().filter(|budget| !before.contains(&budget.id));
-        let fresh = fresh.filter(|budget| budget_quota(budget).as_ref().is_some_and(is_hard));
-        for workspace_id in fresh.map(|budget| budget.workspace_id) {
-            if self.is_on() && !lock(&self.seen).contains_key(&workspace_id) {
-                self.begin(workspace_id, Vec::new());
-            }
-        }
     }
 
     async fn learn_start(&self) {

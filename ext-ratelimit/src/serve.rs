@@ -118,7 +118,7 @@ impl Server {
         let resolver = Arc::new(Resolver::new(ledger.clone(), metrics.clone(), warning));
         let limits = Limits {
             ledger: ledger.clone(),
-            restorer,
+            restorer: restorer.clone(),
             auth: Authenticator::new(feed.clone(), config.token_digest()),
             feed: feed.clone(),
             usage: Arc::new(Usage::new(resolver.clone(), bus.clone(), metrics.clone())),
@@ -143,6 +143,7 @@ impl Server {
         let probes = Probes {
             ledger: ledger.clone(),
             feed: feed.clone(),
+            restorer: restorer.clone(),
             has_control_plane: poller.is_some(),
             workers: workers.clone(),
             metrics: metrics.clone(),

@@ -63,25 +63,27 @@ impl Drop for Home {
     }
 }
 
-/// Budgets are closed for the seconds in which a Redis that was started anew is compared with the ledger.
+/// The printed `curl`, at once: `up` waits until what was spent is known.
 async fn governed_request_succeeds(variables: &BTreeMap<String, String>) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/proxy/openai/v1/chat/completions", variables["GATEWAY_URL"]);
     let body =
         serde_json::json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]});
-    wait::until("a governed request", Duration::from_secs(60), async || {
+    let mut tries = 0;
+    loop {
         let request = client
             .post(&url)
             .bearer_auth(&variables["DEMO_API_KEY"])
             .json(&body);
-        let answer = request.send().await?;
-        let closed = answer.status() == 402 && answer.headers().contains_key("x-rateguard-degraded");
-        anyhow::ensure!(!closed, "the budgets are closed");
-        assert_eq!(answer.status(), 200, "{}", answer.text().await?);
-        Ok(())
-    })
-    .await
-    .unwrap();
+        let answer = request.send().await.unwrap();
+        tries += 1;
+        // A busy machine can miss the 100 ms that Redis has. Spend that is not known takes a second at least.
+        if tries == 3 || !answer.headers().contains_key("x-rateguard-degraded") {
+            assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

@@ -128,6 +128,9 @@ impl Ledger for Arc<Fake> {
         self.answer().await?;
         Ok(vec![0; spent.len()])
     }
+    async fn whole_until_ms(&self, _: WorkspaceId) -> Result<Option<i64>, LedgerError> {
+        self.answer().await.map(|()| None)
+    }
     async fn started_ms(&self) -> Result<i64, LedgerError> {
         self.answer().await.map(|()| 0)
     }

@@ -257,6 +257,11 @@ impl Ledger for MemoryLedger {
         Ok(raised)
     }
 
+    async fn whole_until_ms(&self, workspace_id: WorkspaceId) -> Result<Option<i64>, LedgerError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(state.marks.get(&workspace_id).copied())
+    }
+
     /// Its end is that of this process.
     async fn started_ms(&self) -> Result<i64, LedgerError> {
         Ok(0)

@@ -381,6 +381,10 @@ impl Ledger for RedisLedger {
             .await
     }
 
+    async fn whole_until_ms(&self, workspace_id: WorkspaceId) -> Result<Option<i64>, LedgerError> {
+        self.mark(&WorkspaceKeys::new(workspace_id)).await
+    }
+
     async fn started_ms(&self) -> Result<i64, LedgerError> {
         self.uptime().await
     }

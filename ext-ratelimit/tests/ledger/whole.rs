@@ -37,6 +37,10 @@ fn hour_of<S: Store>(store: &S) -> i64 {
 
 async fn rl_17_nothing_is_taken_before_the_spend_is_known<S: Store>(store: S) {
     let quota = budget(1, 100, 40, HOUR);
+    assert_eq!(
+        store.ledger().whole_until_ms(WORKSPACE).await.expect("told"),
+        None
+    );
     let unknown = ask(&store, &quota, 0).await;
     assert!(matches!(unknown, Err(LedgerError::SpendUnknown)), "{unknown:?}");
     assert_eq!(counts(&store, &quota).await, (0, 0));
@@ -63,6 +67,8 @@ async fn rl_17_an_older_copy_is_not_whole<S: Store>(store: S) {
     let quota = budget(1, 1_000, 1, HOUR);
     let told_ms = store.now_ms();
     raise(&store, &quota, hour_of(&store), 0, true).await;
+    let until_ms = store.ledger().whole_until_ms(WORKSPACE).await.expect("told");
+    assert_eq!(until_ms, Some(told_ms));
     assert!(ask(&store, &quota, told_ms).await.expect("known").admitted);
     let newer = ask(&store, &quota, told_ms + 1).await;
     assert!(matches!(newer, Err(LedgerError::SpendUnknown)), "{newer:?}");
@@ -72,6 +78,11 @@ async fn rl_17_an_older_copy_is_not_whole<S: Store>(store: S) {
         let admitted = ask(&store, &quota, told_ms).await.expect("known");
         let seen_ms = admitted.now_ms - MARK_BEAT_MS;
         assert!(ask(&store, &quota, seen_ms).await.expect("known").admitted);
+        let until_ms = store.ledger().whole_until_ms(WORKSPACE).await.expect("told");
+        assert!(
+            until_ms.is_some_and(|until_ms| until_ms >= seen_ms),
+            "{until_ms:?}"
+        );
     }
     // An idle workspace stays whole.
     store.advance(7 * 86_400_000).await;

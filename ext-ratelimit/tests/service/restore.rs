@@ -208,6 +208,47 @@ async fn rl_17_a_service_without_memory_does_not_believe_a_redis_that_is_younger
 }
 
 #[tokio::test]
+async fn what_was_lost_is_asked_for_before_anybody_comes() {
+    let (mut redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
+    plane.has_ledger(LIMIT - 10);
+    let service = Service::governed(&redis, &plane).await;
+    let mut client = service.client();
+    let is_known = || async { service.get("/ready").await.1.contains(r#""spend":"known""#) };
+    // What is on its way to the ledger has not come by: closed, whoever waits or not.
+    until("the ledger is asked", || async {
+        plane.ledger(|ledger| !ledger.queries.is_empty())
+    })
+    .await;
+    let (_, ready) = service.get("/ready").await;
+    assert!(ready.contains(r#""spend":"asked_for""#), "{ready}");
+    assert_eq!(marks(&redis).len(), 1);
+    plane.ledger(|ledger| ledger.passed = true);
+    until("what was spent is known", is_known).await;
+    // Nobody has to wait: there is nothing left to ask.
+    plane.ledger(|ledger| ledger.is_up = false);
+    assert_eq!(outcome(&ask(&mut client, 1, 11).await), (false, false));
+    assert_eq!(outcome(&ask(&mut client, 2, 1).await), (true, false));
+
+    // The same of a Redis that is lost while this process runs. Its start is told in whole seconds.
+    let asked = plane.ledger(|ledger| {
+        ledger.is_up = true;
+        ledger.queries.len()
+    });
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
+    redis.kill();
+    redis.restart();
+    until("the ledger is asked again", || async {
+        plane.ledger(|ledger| ledger.queries.len()) > asked
+    })
+    .await;
+    until("what was spent is known again", is_known).await;
+    plane.ledger(|ledger| ledger.is_up = false);
+    assert_eq!(outcome(&ask(&mut client, 3, 11).await), (false, false));
+    assert_eq!(spent(&mut client).await, LIMIT - 10);
+    service.server.shutdown().await;
+}
+
+#[tokio::test]
 async fn rl_17_while_the_ledger_is_away_hard_budgets_are_closed_and_nothing_else_is() {
     let (redis, plane) = (Redis::start(&[]), ControlPlane::start().await);
     plane.has_ledger(0);

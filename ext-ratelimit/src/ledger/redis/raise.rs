@@ -1,4 +1,4 @@
-//! Raising what was spent, and since when this Redis runs.
+//! Raising what was spent, until when buckets were whole, and since when this Redis runs.
 
 use super::{RedisLedger, bucket_key, pack, unavailable};
 use crate::keys::WorkspaceKeys;
@@ -23,6 +23,14 @@ impl RedisLedger {
         let mut reader = pack::Reader(&reply);
         let raised: Option<Vec<i64>> = spent.iter().map(|_| reader.number()).collect();
         raised.filter(|_| reader.0.is_empty()).ok_or_else(pack::garbled)
+    }
+
+    /// The workspace's mark; one that cannot be read is none.
+    pub(super) async fn mark(&self, names: &WorkspaceKeys) -> Result<Option<i64>, LedgerError> {
+        let mut command = redis::cmd("GET");
+        command.arg(names.mark());
+        let stored: Option<Vec<u8>> = self.query(&command).await?;
+        Ok(stored.and_then(|bytes| pack::Reader(&bytes).number()))
     }
 
     /// Whole seconds are told, so the answer may be up to a second late, never early. 0 from a server that does not say.

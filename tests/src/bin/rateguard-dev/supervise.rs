@@ -103,6 +103,9 @@ async fn serve(
         entries.push(record::Entry::of(part.name(), pid, Some(address))?);
     }
     record::write(home, &entries)?;
+    if let Err(error) = stack.spend_is_known().await {
+        println!("requests may be refused for a while: {error:#}");
+    }
     report::write(home, &stack)?;
     tokio::select! {
         _ = end.recv() => {}
