@@ -27,7 +27,7 @@ pub struct Auth {
 impl Auth {
     pub fn new(config: &Config) -> Self {
         Self {
-            passwords: Hasher::default(),
+            passwords: Hasher::new(config.password_cost),
             tokens: Signer::new(config.jwt_secret.clone(), config.jwt_secret_previous.clone()),
             throttle: Throttle::default(),
         }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
-const COST: u32 = 12;
+/// bcrypt's cost (SPEC 3.1).
+pub const COST: u32 = 12;
 pub const PASSWORD_BYTES_MAX: usize = 72;
 pub const PASSWORD_CHARS_MIN: usize = 8;
 
@@ -55,28 +56,30 @@ pub enum HashError {
 /// Runs bcrypt on the blocking threads.
 #[derive(Clone)]
 pub struct Hasher {
+    cost: u32,
     permits: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     waiting_max: usize,
 }
 
-impl Default for Hasher {
-    fn default() -> Self {
+impl Hasher {
+    /// For new hashes of this cost; old ones keep theirs.
+    pub fn new(cost: u32) -> Self {
         // Half of the cores stay with everything else, however many want in (AU-13).
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let concurrent = (cores / 2).max(1);
         Self {
+            cost,
             permits: Arc::new(Semaphore::new(concurrent)),
             waiting: Arc::new(AtomicUsize::new(0)),
             waiting_max: concurrent * WAITING_PER_HASH,
         }
     }
-}
 
-impl Hasher {
     pub async fn hash(&self, password: String, salt: [u8; 16]) -> Result<String, HashError> {
+        let cost = self.cost;
         self.run(move || {
-            Ok(bcrypt::hash_with_salt(password, COST, salt)?.format_for_version(bcrypt::Version::TwoB))
+            Ok(bcrypt::hash_with_salt(password, cost, salt)?.format_for_version(bcrypt::Version::TwoB))
         })
         .await
     }
@@ -151,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_password_that_was_hashed_verifies() {
-        let hasher = Hasher::default();
+        let hasher = Hasher::new(COST);
         let hash = hasher.hash("correct horse".to_owned(), [3; 16]).await.unwrap();
         assert!(hash.starts_with("$2b$12$"), "{hash}");
         assert!(
@@ -166,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn au_13_a_flood_is_refused_at_once() {
-        let hasher = Hasher::default();
+        let hasher = Hasher::new(COST);
         hasher.waiting.store(hasher.waiting_max, Ordering::Relaxed);
         let refused = hasher.verify("password".to_owned(), None).await;
         assert!(matches!(refused, Err(HashError::Busy)));

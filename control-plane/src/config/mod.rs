@@ -12,6 +12,7 @@ mod secret;
 mod settings;
 
 use crate::analytics::Endpoint;
+use crate::auth::password;
 use crate::auth::signing_key::SigningKey;
 use crate::ssrf;
 use crate::xds::cluster::Settings as Upstream;
@@ -89,6 +90,8 @@ pub struct Config {
     /// `UPSTREAM_ALLOW`: private addresses that APIs may point at. Default: none.
     pub upstream_allow: ssrf::Policy,
     pub registration: Registration,
+    /// bcrypt's cost for new passwords: [`password::COST`] wherever settings are read.
+    pub password_cost: u32,
     /// `CONSOLE_PUBLIC_URL`: what links to the console begin with. Default http://127.0.0.1:3000.
     pub console_public_url: String,
     /// `TRUSTED_PROXY_HOPS`: how many proxies of ours append to `x-forwarded-for`. Default 0: the peer is the client.
@@ -137,6 +140,7 @@ impl Config {
             gateway_public_url: reader.http_url("GATEWAY_PUBLIC_URL", "http://127.0.0.1:3001"),
             upstream: reader.upstream(),
             upstream_allow: reader.upstream_allow(),
+            password_cost: password::COST,
             registration: reader.choice(
                 "REGISTRATION",
                 &[
@@ -177,6 +181,8 @@ impl Config {
             upstream: Upstream::default(),
             upstream_allow: ssrf::Policy::default(),
             registration: Registration::Open,
+            // bcrypt's least: every test registers somebody.
+            password_cost: 4,
             console_public_url: "http://127.0.0.1:3000".to_owned(),
             trusted_proxy_hops: 0,
             smtp: None,
