@@ -74,14 +74,14 @@ async fn start_node(data: &Path, log: &Path, properties: &str) -> Result<Process
 /// It ends, or takes longer than a minute: the end of its log is in the error.
 pub async fn await_start(process: &mut Process) -> Result<()> {
     let name = process.name().to_owned();
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let started = std::time::Instant::now();
     while !process.has_said(STARTED) {
         ensure!(
-            process.exited().is_none() && std::time::Instant::now() < deadline,
+            process.exited().is_none() && started.elapsed() < Duration::from_secs(60),
             "{name} did not start; end of its log:\n{}",
             process.log_tail()
         );
-        tokio::time::sleep(wait::INTERVAL).await;
+        tokio::time::sleep(wait::interval(started.elapsed())).await;
     }
     Ok(())
 }

@@ -7,8 +7,14 @@ use anyhow::{Context, Result, anyhow};
 
 use super::process::Process;
 
-/// How often a condition is looked at.
-pub(super) const INTERVAL: Duration = Duration::from_millis(15);
+/// How soon a condition is looked at again; less often the longer it takes, since looking costs what others wait for.
+const INTERVAL_MIN: Duration = Duration::from_millis(15);
+const INTERVAL_MAX: Duration = Duration::from_millis(150);
+
+/// The pause after having waited so long.
+pub(super) fn interval(waited: Duration) -> Duration {
+    (waited / 8).clamp(INTERVAL_MIN, INTERVAL_MAX)
+}
 
 /// Waits until `probe` succeeds and returns its value.
 ///
@@ -23,10 +29,11 @@ pub async fn until<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() 
             Ok(Err(error)) => error,
             Err(_) => anyhow!("no answer within 5 s"),
         };
-        if started.elapsed() >= limit {
+        let waited = started.elapsed();
+        if waited >= limit {
             return Err(refusal).with_context(|| format!("waited {} s for {what}", limit.as_secs_f32()));
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(interval(waited)).await;
     }
 }
 

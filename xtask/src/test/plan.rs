@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// Programs whose tests wait for each other: run in parts, by what is in their tests' names.
-const PARTS: [(&str, &[&str]); 1] = [("events", &["kafka", "redis"])];
+/// Programs whose tests wait for each other: run in parts, by the modules that their tests are in.
+const PARTS: [(&str, &[&str]); 1] = [("events", &["kafka::", "redis::"])];
 
 pub(super) struct Job {
     pub(super) name: String,
@@ -49,7 +49,11 @@ pub(super) fn jobs(tests: &[String], ignored: &[String]) -> anyhow::Result<Vec<J
             .find(|(name, _)| program.is_integration && program.name == *name)
         {
             Some((_, parts)) => {
-                jobs.extend(parts.iter().map(|part| program.part(part, &[part])));
+                jobs.extend(
+                    parts
+                        .iter()
+                        .map(|part| program.part(part.trim_end_matches(':'), &[part])),
+                );
                 let rest: Vec<&str> = parts.iter().flat_map(|part| ["--skip", part]).collect();
                 jobs.push(program.part("rest", &rest));
             }
