@@ -103,7 +103,13 @@ slowest_programs() {
 # Advisory: the tool comes from source only, and building it takes longer than all tests.
 deny() {
   if have cargo-deny; then
-    timed deny cargo deny --log-level error check
+    timed deny cargo deny --log-level error check bans licenses sources
+    # The list of advisories comes over the network.
+    if cargo deny --log-level error fetch db > /dev/null 2>&1; then
+      timed advisories cargo deny --log-level error check advisories
+    else
+      ADVISORY+=("advisories: the list could not be fetched")
+    fi
   else
     ADVISORY+=("deny: cargo-deny is not installed (cargo install --locked cargo-deny)")
   fi
