@@ -94,7 +94,7 @@ pub fn RequestDetail(props: &Props) -> Html {
                 ("Reason", some(event.error_type.as_deref().map(plain).as_ref())),
                 ("API", link(event.api_id.as_ref(), event.api_name.as_ref(), |id| Route::Api { id })),
                 ("Key", link(event.key_id.as_ref(), event.key_name.as_ref(), |id| Route::Key { id })),
-                ("Rate limit", link(event.rule_id.as_ref(), Some(&"Look at it".to_owned()), |id| Route::Rule { id })),
+                (if event.shadow && !event.rate_limited { "Shadow limit" } else { "Rate limit" }, link(event.rule_id.as_ref(), Some(&"Look at it".to_owned()), |id| Route::Rule { id })),
                 ("Budget", link(event.budget_id.as_ref(), Some(&"Costs & budgets".to_owned()), |_| Route::Costs)),
                 ("Model", some(event.model.as_ref())),
                 ("Client", some(event.client_ip.as_ref())),

@@ -33,10 +33,11 @@ impl<'a> View<'a> {
         self.iter().filter(move |(quota, _, _)| quota.kind == kind)
     }
 
-    /// Whether a shadow rule would have refused.
-    pub fn shadow_refused(self) -> bool {
+    /// The first shadow rule that would have refused.
+    pub fn shadow_refusal(self) -> Option<QuotaId> {
         self.of_kind(QuotaKind::Rule)
-            .any(|(quota, _, result)| quota.mode == Mode::Shadow && !result.admitted)
+            .find(|(quota, _, result)| quota.mode == Mode::Shadow && !result.admitted)
+            .map(|(quota, _, _)| quota.id)
     }
 }
 

@@ -328,6 +328,7 @@ pub struct Event {
     pub degraded: bool,
     pub stream: bool,
     pub client_ip: Option<String>,
+    /// The rule that refused; where none did, the first shadow rule that would have
     pub rule_id: Option<String>,
     pub budget_id: Option<String>,
     pub tags: BTreeMap<String, String>,

@@ -38,6 +38,7 @@ pub struct RequestEvent {
     pub ttft_ms: u32,
     pub client_ip: Option<String>,
     pub error_type: String,
+    /// The rule that refused; where none did, the first shadow rule that would have.
     pub rule_id: Option<QuotaId>,
     pub budget_id: Option<QuotaId>,
     pub key_owner_id: Option<UserId>,

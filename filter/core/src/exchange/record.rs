@@ -102,7 +102,8 @@ pub(super) fn answered(done: &Done, now: Now) -> RequestEvent {
     if event.model.is_empty() {
         event.model = done.consumption.model.clone().unwrap_or_default();
     }
-    event.shadow = done.admission.view().shadow_refused();
+    event.rule_id = done.admission.view().shadow_refusal();
+    event.shadow = event.rule_id.is_some();
     event.degraded = done.admission.degraded;
     event.stream = done.is_stream;
     event.ttft_ms = done.ttft_ms;

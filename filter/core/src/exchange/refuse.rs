@@ -49,7 +49,7 @@ impl Refuse {
 pub(super) fn by_ledger(
     state: Reserving,
     reserved: &Reserved,
-    refused: limits::Refused,
+    mut refused: limits::Refused,
     now: Now,
 ) -> (Exchange, Effects) {
     let view = View {
@@ -64,8 +64,16 @@ pub(super) fn by_ledger(
     if reserved.degraded {
         more.push_str("x-rateguard-degraded", "true");
     }
-    let shadow = view.shadow_refused();
-    rejected(state.call, refused, &more, shadow, reserved.degraded, Vec::new())
+    let shadow = view.shadow_refusal();
+    refused.rule_id = refused.rule_id.or(shadow);
+    rejected(
+        state.call,
+        refused,
+        &more,
+        shadow.is_some(),
+        reserved.degraded,
+        Vec::new(),
+    )
 }
 
 /// The failure modes refused.

@@ -157,7 +157,24 @@ fn a_shadow_rule_never_refuses_but_is_recorded() {
     scene.answer("200", &[], true);
     scene.end();
     assert!(scene.event().shadow);
-    assert_eq!(scene.event().status_code, 200);
+    assert_eq!(
+        (scene.event().status_code, scene.event().rule_id),
+        (200, Some(RULE))
+    );
+}
+
+#[test]
+fn a_budget_that_refuses_beside_a_shadow_rule_names_both() {
+    let mut update = update();
+    update.rules[0].mode = Mode::Shadow;
+    let mut scene = Scene::with(update);
+    scene.post("/proxy/openai/chat/completions", QUESTION);
+    scene.reject(vec![refused(None), refused(None)]);
+    assert_eq!(scene.refusal(), (402, "budget_exceeded".to_owned()));
+    scene.end();
+    let event = scene.event();
+    assert!(event.shadow && !event.rate_limited);
+    assert_eq!((event.rule_id, event.budget_id), (Some(RULE), Some(BUDGET)));
 }
 
 #[test]

@@ -348,6 +348,7 @@ pub struct RequestEvent {
     /// SPEC 1.8 code, or `upstream_status_<n>`; empty when the request succeeded.
     #[prost(string, tag = "27")]
     pub error_type: ::prost::alloc::string::String,
+    /// The rule that refused; where none did, the first shadow rule that would have.
     #[prost(bytes = "vec", tag = "28")]
     pub rule_id: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "29")]
