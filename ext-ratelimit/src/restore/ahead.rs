@@ -38,16 +38,16 @@ impl<P: Ledger, F: Ledger> Restorer<P, F> {
     /// Asks the store at intervals since when it runs, and for what budgets have spent where nobody knows it. Until
     /// cancelled.
     pub async fn watch(self: Arc<Self>) {
-        let mut known = None;
+        let mut known: Option<Arc<View>> = None;
         let mut examined_ms = None;
         loop {
             self.learn_start().await;
             if let Some(view) = self.feed.view() {
-                let budgets: HashSet<QuotaId> = view.budgets().map(|budget| budget.id).collect();
-                if let Some(before) = known.replace(budgets) {
-                    self.prepare_new(&view, &before);
+                if let Some(before) = known.as_ref().filter(|before| !Arc::ptr_eq(before, &view)) {
+                    self.prepare_new(&view, before);
                 }
                 self.prepare_lost(&view, &mut examined_ms).await;
+                known = Some(view);
             }
             let _ = tokio::time::timeout(STARTED_INTERVAL, self.feed.changed()).await;
         }
@@ -64,8 +64,8 @@ impl<P: Ledger, F: Ledger> Restorer<P, F> {
         }
     }
 
-    fn prepare_new(self: &Arc<Self>, view: &View, before: &HashSet<QuotaId>) {
-        for workspace_id in governed(view, |budget_id| !before.contains(&budget_id)) {
+    fn prepare_new(self: &Arc<Self>, view: &View, before: &View) {
+        for workspace_id in governed(view, |budget_id| before.budget(budget_id).is_none()) {
             if self.is_on() && !lock(&self.seen).contains_key(&workspace_id) {
                 self.begin(workspace_id, Vec::new());
             }
