@@ -283,6 +283,7 @@ impl Config {
             kafka: None,
             control_plane_url: None,
             data_plane_token: Secret(token.to_owned()),
+            // Ten times the default: on a busy machine a Redis that is there must not be taken for away.
             redis_timeout: Duration::from_secs(1),
             events_bytes_max: 64 * 1024 * 1024,
             worker_threads: 1,

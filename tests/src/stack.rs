@@ -309,22 +309,6 @@ impl Stack {
         Ok(process)
     }
 
-    /// Waits until the limit service knows what hard budgets have spent: those of a Redis that was started anew are
-    /// closed until the ledger of events has told.
-    ///
-    /// # Errors
-    /// It does not within a minute.
-    pub async fn spend_is_known(&self) -> Result<()> {
-        let url = format!("http://{}/ready", self.addresses.limits_http);
-        wait::until("what was spent to be known", READY_WITHIN, async || {
-            let ready: serde_json::Value = self.client.get(&url).send().await?.json().await?;
-            let spend = &ready["services"]["spend"];
-            ensure!(spend != "asked_for", "the ledger of events has not answered yet");
-            Ok(())
-        })
-        .await
-    }
-
     /// How a part ended, if it did so by itself.
     pub fn exited(&self, part: Part) -> Option<ExitStatus> {
         self.with(part, Process::exited).flatten()

@@ -214,7 +214,7 @@ fn Shadow(props: &Props) -> Html {
     let controls = look.controls.clone();
     html! {
         <RequestLog here={props.here.clone()} {look} filters={vec![("shadow", "true".to_owned())]} title="Shadow results"
-            note="Requests that a limit in shadow mode would have refused. They were let through. Open one to see which limit.">
+            note="Requests that a limit in shadow mode would have refused, and did not. Open one to see which limit.">
             <div class="row">{ controls }</div>
         </RequestLog>
     }

@@ -31,6 +31,7 @@ pub enum SpendState {
     NotKept,
     /// The marks have not been read yet, or the ledger has not answered for every workspace that it was asked for.
     AskedFor,
+    /// Nothing is being asked for. A workspace beyond those that are asked for ahead may still have to be.
     Known,
 }
 

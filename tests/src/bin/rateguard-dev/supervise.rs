@@ -1,9 +1,10 @@
 //! The process that stays: holds the Stack until it is told to end.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use rateguard_tests::stack::{Part, Stack, is_port_conflict, kafka, ports};
+use anyhow::{Context, Result, ensure};
+use rateguard_tests::stack::{Part, Stack, is_port_conflict, kafka, ports, wait};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{record, report};
@@ -14,6 +15,8 @@ const GATEWAY_PORT: u16 = 3001;
 /// Kept from one run to the next where free: the demo's APIs point at it.
 const STUB_PORT: u16 = 3009;
 const START_ATTEMPTS: u32 = 3;
+/// It takes some two seconds; a ledger of events that is away is no reason to keep anybody from the rest.
+const SPEND_WITHIN: Duration = Duration::from_secs(20);
 
 /// Starts everything and stays until SIGTERM or SIGINT.
 ///
@@ -103,14 +106,29 @@ async fn serve(
         entries.push(record::Entry::of(part.name(), pid, Some(address))?);
     }
     record::write(home, &entries)?;
-    if let Err(error) = stack.spend_is_known().await {
-        println!("requests may be refused for a while: {error:#}");
-    }
-    report::write(home, &stack)?;
+    let announce = async {
+        if let Err(error) = spend_is_known(&stack).await {
+            println!("requests may be refused for a while: {error:#}");
+        }
+        report::write(home, &stack)?;
+        std::future::pending().await
+    };
     tokio::select! {
-        _ = end.recv() => {}
-        _ = interrupt.recv() => {}
+        outcome = announce => outcome,
+        _ = end.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
     }
-    drop(stack);
-    Ok(())
+}
+
+/// Waits until the limit service knows what hard budgets have spent: those of a Redis that was started anew are closed
+/// until the ledger of events has told.
+async fn spend_is_known(stack: &Stack) -> Result<()> {
+    let url = format!("http://{}/ready", stack.addresses().limits_http);
+    wait::until("what was spent to be known", SPEND_WITHIN, async || {
+        let ready: serde_json::Value = stack.client().get(&url).send().await?.json().await?;
+        let spend = &ready["services"]["spend"];
+        ensure!(spend != "asked_for", "the ledger of events has not answered yet");
+        Ok(())
+    })
+    .await
 }
